@@ -16,6 +16,7 @@ Files hold machine code and are trusted as such, like Numba's: a folder in the s
 is used only if it belongs to this user and nobody else can write to it.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -46,10 +47,8 @@ def _candidates() -> list[Path]:
     found = []
     if os.environ.get("MINIDL_CACHE_DIR"):
         found.append(Path(os.environ["MINIDL_CACHE_DIR"]))
-    try:
+    with contextlib.suppress(RuntimeError):  # Path.home() found no home
         found.append(_user_cache() / "minidl")
-    except RuntimeError:  # Path.home() found no home
-        pass
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     found.append(Path(tempfile.gettempdir()) / f"minidl-{user}")
     return found
@@ -78,7 +77,7 @@ def _version_stamp() -> str:
 
 @functools.cache
 def folders() -> tuple[list[Path], Path | None]:
-    """(folders to read from, folder to write to or None), found at the first kernel's first call."""
+    """(folders to read from, folder to write to or None), found once a process."""
     name = f"kernels-{_version_stamp()}"
     readable: list[Path] = []
     for base in _candidates():
@@ -184,7 +183,5 @@ class DiskCache:
 
 
 def _unlink(path: Path) -> None:
-    try:
+    with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
-    except OSError:
-        pass

@@ -1,4 +1,4 @@
-"""@kernel: a loop over arrays, compiled at its first call, beside the NumPy reference it must equal.
+"""@kernel: a loop over arrays, compiled at its first call, with the NumPy reference it must equal.
 
     def scale_ref(x, factor, y):
         np.multiply(x, factor, out=y)
@@ -35,6 +35,7 @@ Names that a kernel calls (`@helper`, `@piece`, other kernels) are imported as n
 through a module. Numba's rules for constants apply: a module constant is frozen when compiled.
 """
 
+import dis
 import hashlib
 import importlib.util
 import os
@@ -43,6 +44,8 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, overload
+
+import numpy as np
 
 from minidl.kernels import _threads
 from minidl.kernels._cache import DiskCache
@@ -117,7 +120,7 @@ class _Compilable:
             state.update(repr((part.name, sorted(part.fastmath), code.co_firstlineno)).encode())
             state.update(_source(code))
             for name, value in _names_used(part.function):
-                if isinstance(value, (bool, int, float, str, tuple)):
+                if isinstance(value, (bool, int, float, str, tuple, np.generic)):
                     state.update(repr((name, value)).encode())
         return state.hexdigest()
 
@@ -317,9 +320,9 @@ def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
 
 def _names_used(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """(name, value) of the module's names in a function's code."""
-    for name in function.__code__.co_names:
-        if name in function.__globals__:
-            yield name, function.__globals__[name]
+    for step in dis.get_instructions(function.__code__):
+        if step.opname == "LOAD_GLOBAL" and step.argval in function.__globals__:
+            yield step.argval, function.__globals__[step.argval]
 
 
 def _reachable(start: _Compilable) -> list[_Compilable]:
