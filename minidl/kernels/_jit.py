@@ -190,6 +190,7 @@ class Kernel(_Compilable):
                 timer.cancel()
 
         dispatcher._compiler.compile = announced
+        _accept_read_only(dispatcher, self.name)
         return dispatcher
 
     def _announce(self) -> None:
@@ -224,7 +225,7 @@ _ONLY_PRANGE = {
 class ByDtype:
     """A helper with one body for float32 and one for float64; the argument's type chooses."""
 
-    def __init__(self, float32: _Compilable, float64: _Compilable):
+    def __init__(self, float32: Any, float64: Any):
         self.float32 = float32
         self.float64 = float64
         self._stub: Callable[..., Any] | None = None
@@ -235,9 +236,12 @@ class ByDtype:
             from numba.core import types as numba_types
             from numba.extending import overload as numba_overload
 
+            single, double = self.float32._build(""), self.float64._build("")
             bodies = {
-                numba_types.float32: self.float32._build(""),
-                numba_types.float64: self.float64._build(""),
+                numba_types.float32: single,
+                numba_types.int32: single,  # the bits of a float32
+                numba_types.float64: double,
+                numba_types.int64: double,
             }
 
             def stub(x: Any) -> Any:
@@ -305,6 +309,35 @@ def piece(function: Any = None, *, fastmath: tuple[str, ...] = ("contract",)) ->
     if function is None:
         return lambda f: _Compilable(f, fastmath, inline=False)
     return _Compilable(function, fastmath, inline=False)
+
+
+def by_dtype(*, float32: Any, float64: Any) -> Any:
+    """One helper of two: `float32` for a float32 (or its bits, int32), `float64` else."""
+    return ByDtype(float32, float64)
+
+
+def _accept_read_only(dispatcher: Any, name: str) -> None:
+    """Let read-only inputs use the code compiled for writable ones.
+
+    Numba would compile every mixture of read-only and writable arguments anew, though the machine
+    code is the same. Numba asks `_compile_for_args` whenever it meets new argument types.
+    """
+    compile_for_args = dispatcher._compile_for_args
+
+    def compile_for_writable(*args: Any, **kwargs: Any) -> Any:
+        arrays = [arg for arg in args if isinstance(arg, np.ndarray)]
+        if all(array.flags.writeable for array in arrays):
+            return compile_for_args(*args, **kwargs)
+        if not arrays[-1].flags.writeable:
+            raise ValueError(f"{name}: the last array is filled in place, but it is read-only")
+        given = tuple(dispatcher.typeof_pyval(arg) for arg in args)
+        types_ = tuple(t.copy(readonly=False) if hasattr(t, "mutable") else t for t in given)
+        entry = dispatcher.compile(types_)
+        dispatcher._insert([t._code for t in given], entry, False)
+        dispatcher._types_active_call.clear()  # Numba's note of the types it is looking at
+        return entry
+
+    dispatcher._compile_for_args = compile_for_writable
 
 
 def _check_fastmath(flags: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from minidl.kernels._jit import ByDtype, helper
+from minidl.kernels._jit import by_dtype, helper
 
 f32 = np.float32
 
@@ -219,10 +219,38 @@ def _erf64(x):
     return math.erf(x)  # float64 is for checks here, not for speed
 
 
-exp = ByDtype(_exp32, _exp64)
-log = ByDtype(_log32, _log64)
-log1p = ByDtype(_log1p32, _log1p64)
+@helper
+def _order32(x):
+    bits = f32(x).view(np.int32)
+    return np.int32(bits ^ np.int32(np.int32(bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+
+
+@helper
+def _order64(x):
+    bits = np.float64(x).view(np.int64)
+    return bits ^ ((bits >> np.int64(63)) & np.int64(0x7FFFFFFFFFFFFFFF))
+
+
+@helper
+def _unorder32(key):
+    bits = key ^ np.int32(np.int32(key >> np.int32(31)) & np.int32(0x7FFFFFFF))
+    return np.int32(bits).view(np.float32)
+
+
+@helper
+def _unorder64(key):
+    bits = key ^ ((key >> np.int64(63)) & np.int64(0x7FFFFFFFFFFFFFFF))
+    return np.int64(bits).view(np.float64)
+
+
+exp = by_dtype(float32=_exp32, float64=_exp64)
+log = by_dtype(float32=_log32, float64=_log64)
+log1p = by_dtype(float32=_log1p32, float64=_log1p64)
 """log(1 + u) for u >= 0, right for tiny u."""
-tanh = ByDtype(_tanh32, _tanh64)
-sigmoid = ByDtype(_sigmoid32, _sigmoid64)
-erf = ByDtype(_erf32, _erf64)
+tanh = by_dtype(float32=_tanh32, float64=_tanh64)
+sigmoid = by_dtype(float32=_sigmoid32, float64=_sigmoid64)
+erf = by_dtype(float32=_erf32, float64=_erf64)
+order_key = by_dtype(float32=_order32, float64=_order64)
+"""A whole number that grows with x: LLVM makes SIMD of a maximum of integers, and not of a maximum
+of floats that must keep NaN. A NaN's key is above that of inf."""
+from_order_key = by_dtype(float32=_unorder32, float64=_unorder64)

@@ -66,11 +66,11 @@ def prepare_numba() -> None:
     """Settings that must stand before Numba, or the thread pool it opens, first loads."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     first_import = "numba" not in sys.modules
-    import numba
+    from numba import config
 
     chosen = {"NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY"} & os.environ.keys()
     if first_import and not chosen:
-        numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+        config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 
 
 def may_start_threads() -> bool:
@@ -85,9 +85,10 @@ def may_start_threads() -> bool:
 def _tell_numba() -> None:
     """Give this Python thread its share of Numba's pool, or refuse it the pool."""
     import numba
+    from numba import config
 
     _thread.applied = _budget
-    n = min(_budget, numba.config.NUMBA_NUM_THREADS)
+    n = min(_budget, config.NUMBA_NUM_THREADS)
     try:
         numba.set_num_threads(n)  # opens the pool at the first call of the process
     except ValueError:  # "No threading layer could be loaded"

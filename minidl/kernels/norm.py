@@ -1,0 +1,100 @@
+"""Layer normalisation over the rows of a matrix, forward and backward."""
+
+import numpy as np
+
+from minidl.kernels._jit import kernel, piece, prange
+from minidl.kernels._pieces import count_pieces, piece_bounds, rows_a_piece
+
+_PIECE = 16_384  # elements: a piece of x, dy and dx together stays in the second-level cache
+
+# reassoc lets the sums over a row become SIMD; they are kept in float64.
+_SUMS = ("contract", "reassoc")
+
+
+def layer_norm_forward_ref(x, weight, bias, eps, y, mean, rstd):
+    mean[:] = x.mean(axis=1, dtype=np.float64)
+    centred = x - mean[:, None]  # (N, D)
+    rstd[:] = 1.0 / np.sqrt(np.square(centred).mean(axis=1, dtype=np.float64) + eps)
+    y[:] = centred * rstd[:, None] * weight + bias
+
+
+@piece(fastmath=_SUMS)
+def _forward_rows(x, weight, bias, eps, y, mean, rstd):
+    width = x.shape[1]
+    one = x.dtype.type(1.0)
+    for n in range(x.shape[0]):
+        total = 0.0
+        for d in range(width):
+            total += x[n, d]
+        middle = x.dtype.type(total / width)
+        squares = 0.0
+        for d in range(width):
+            centred = x[n, d] - middle
+            squares += centred * centred
+        scale = x.dtype.type(1.0 / np.sqrt(squares / width + eps)) * one
+        for d in range(width):
+            y[n, d] = (x[n, d] - middle) * scale * weight[d] + bias[d]
+        mean[n] = middle
+        rstd[n] = scale
+
+
+@kernel(reference=layer_norm_forward_ref, parallel=True, serial_below=65_536)
+def layer_norm_forward(x, weight, bias, eps, y, mean, rstd):
+    """x, y (N, D); weight, bias (D,); eps number; mean, rstd (N,).  Fills y, mean, rstd."""
+    step = rows_a_piece(x.shape[1], _PIECE)
+    for p in prange(count_pieces(x.shape[0], step)):
+        s, e = piece_bounds(p, step, x.shape[0])
+        _forward_rows(x[s:e], weight, bias, eps, y[s:e], mean[s:e], rstd[s:e])
+
+
+def layer_norm_backward_ref(dy, x, mean, rstd, weight, dx, dweight, dbias):
+    xhat = (x - mean[:, None]) * rstd[:, None]  # (N, D)
+    g = dy * weight
+    mean_g = g.mean(axis=1, dtype=np.float64).astype(x.dtype)[:, None]
+    mean_gx = (g * xhat).mean(axis=1, dtype=np.float64).astype(x.dtype)[:, None]
+    dx[:] = rstd[:, None] * (g - mean_g - xhat * mean_gx)
+    dweight[:] = (dy * xhat).sum(axis=0, dtype=np.float64)
+    dbias[:] = dy.sum(axis=0, dtype=np.float64)
+
+
+@piece(fastmath=_SUMS)
+def _backward_rows(dy, x, mean, rstd, weight, dx, dweight, dbias):
+    width = x.shape[1]
+    dweight[:] = 0.0
+    dbias[:] = 0.0
+    for n in range(x.shape[0]):
+        middle, scale = mean[n], rstd[n]
+        sum_g, sum_gx = 0.0, 0.0
+        for d in range(width):
+            xhat = (x[n, d] - middle) * scale
+            g = dy[n, d] * weight[d]
+            sum_g += g
+            sum_gx += g * xhat
+            dweight[d] += dy[n, d] * xhat
+            dbias[d] += dy[n, d]
+        mean_g = x.dtype.type(sum_g / width)
+        mean_gx = x.dtype.type(sum_gx / width)
+        for d in range(width):
+            xhat = (x[n, d] - middle) * scale
+            dx[n, d] = scale * (dy[n, d] * weight[d] - mean_g - xhat * mean_gx)
+
+
+@kernel(reference=layer_norm_backward_ref, parallel=True, serial_below=65_536)
+def layer_norm_backward(dy, x, mean, rstd, weight, dx, dweight, dbias):
+    """dy, x, dx (N, D); mean, rstd (N,); weight, dweight, dbias (D,).  Fills dx, dweight, dbias.
+
+    Each piece of rows sums its own dweight and dbias; these are added in the order of the pieces.
+    """
+    step = rows_a_piece(x.shape[1], _PIECE)
+    pieces = count_pieces(x.shape[0], step)
+    part = np.empty((pieces, 2, x.shape[1]), np.float64)
+    for p in prange(pieces):
+        s, e = piece_bounds(p, step, x.shape[0])
+        _backward_rows(dy[s:e], x[s:e], mean[s:e], rstd[s:e], weight, dx[s:e], part[p, 0], part[p, 1])
+    for d in range(x.shape[1]):
+        sum_weight, sum_bias = 0.0, 0.0
+        for p in range(pieces):
+            sum_weight += part[p, 0, d]
+            sum_bias += part[p, 1, d]
+        dweight[d] = sum_weight
+        dbias[d] = sum_bias
