@@ -38,6 +38,7 @@ through a module. Numba's rules for constants apply: a module constant is frozen
 import dis
 import hashlib
 import importlib.util
+import inspect
 import os
 import sys
 import threading
@@ -347,7 +348,7 @@ def _check_fastmath(flags: tuple[str, ...]) -> None:
 
 
 def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
-    code = function.__code__
+    code = inspect.unwrap(function).__code__
     return code.co_varnames[: code.co_argcount]
 
 

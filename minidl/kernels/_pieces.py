@@ -1,6 +1,11 @@
 """How a parallel kernel cuts its work: into pieces that depend on the shape alone."""
 
+import numpy as np
+
 from minidl.kernels._jit import helper
+
+QUIET = np.errstate(all="ignore")
+"""For references: as in a compiled loop, log(0) or inf - inf gives its value without a warning."""
 
 
 @helper

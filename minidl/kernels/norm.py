@@ -21,7 +21,6 @@ def layer_norm_forward_ref(x, weight, bias, eps, y, mean, rstd):
 @piece(fastmath=_SUMS)
 def _forward_rows(x, weight, bias, eps, y, mean, rstd):
     width = x.shape[1]
-    one = x.dtype.type(1.0)
     for n in range(x.shape[0]):
         total = 0.0
         for d in range(width):
@@ -31,7 +30,7 @@ def _forward_rows(x, weight, bias, eps, y, mean, rstd):
         for d in range(width):
             centred = x[n, d] - middle
             squares += centred * centred
-        scale = x.dtype.type(1.0 / np.sqrt(squares / width + eps)) * one
+        scale = x.dtype.type(1.0 / np.sqrt(squares / width + eps))
         for d in range(width):
             y[n, d] = (x[n, d] - middle) * scale * weight[d] + bias[d]
         mean[n] = middle

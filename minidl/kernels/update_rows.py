@@ -1,0 +1,102 @@
+"""Optimizer steps that touch only the rows of a table which a batch has used.
+
+`rows` (M,) int64 are different from one another (`group_ids`), values (M, D) their gradients; table
+and states are (V, D). Nothing here takes longer for a longer table.
+"""
+
+import numpy as np
+
+from minidl.kernels._jit import kernel, piece, prange
+from minidl.kernels._pieces import count_pieces, piece_bounds, rows_a_piece
+
+_PIECE = 4_096  # elements
+
+
+def sgd_rows_ref(values, rows, lr, sign, table):
+    table[rows] -= lr * sign * values
+
+
+@piece
+def _sgd(values, rows, rate, table):
+    for j in range(rows.size):
+        r = rows[j]
+        for d in range(values.shape[1]):
+            table[r, d] -= rate * values[j, d]
+
+
+@kernel(reference=sgd_rows_ref, parallel=True)
+def sgd_rows(values, rows, lr, sign, table):
+    """table[rows] -= lr sign values: exactly the dense step without momentum and decay."""
+    rate = table.dtype.type(lr * sign)
+    step = rows_a_piece(values.shape[1], _PIECE)
+    for p in prange(count_pieces(rows.size, step)):
+        s, e = piece_bounds(p, step, rows.size)
+        _sgd(values[s:e], rows[s:e], rate, table)
+
+
+def adagrad_rows_ref(values, rows, step, lr, lr_decay, eps, sign, table, total):
+    total[rows] += values * values
+    rate = lr / (1 + (step - 1) * lr_decay)
+    table[rows] -= rate * sign * values / (np.sqrt(total[rows]) + eps)
+
+
+@piece
+def _adagrad(values, rows, rate, eps, table, total):
+    for j in range(rows.size):
+        r = rows[j]
+        for d in range(values.shape[1]):
+            g = values[j, d]
+            square = total[r, d] + g * g
+            total[r, d] = square
+            table[r, d] -= rate * g / (np.sqrt(square) + eps)
+
+
+@kernel(reference=adagrad_rows_ref, parallel=True)
+def adagrad_rows(values, rows, step, lr, lr_decay, eps, sign, table, total):
+    """Adagrad on rows: exactly the dense step without decay (see `adagrad`)."""
+    real = table.dtype.type
+    rate = real(sign * lr / (1.0 + (step - 1) * lr_decay))
+    size = rows_a_piece(values.shape[1], _PIECE)
+    for p in prange(count_pieces(rows.size, size)):
+        s, e = piece_bounds(p, size, rows.size)
+        _adagrad(values[s:e], rows[s:e], rate, real(eps), table, total)
+
+
+def sparse_adam_rows_ref(values, rows, step, lr, beta1, beta2, eps, sign, table, m, v):
+    g = sign * values
+    m[rows] += (1 - beta1) * (g - m[rows])
+    v[rows] += (1 - beta2) * (g * g - v[rows])
+    rate = lr * np.sqrt(1 - beta2**step) / (1 - beta1**step)
+    table[rows] -= rate * m[rows] / (np.sqrt(v[rows]) + eps)
+
+
+@piece
+def _sparse_adam(values, rows, rate, new1, new2, eps, sign, table, m, v):
+    for j in range(rows.size):
+        r = rows[j]
+        for d in range(values.shape[1]):
+            g = sign * values[j, d]
+            mean = m[r, d] + new1 * (g - m[r, d])
+            square = v[r, d] + new2 * (g * g - v[r, d])
+            m[r, d] = mean
+            v[r, d] = square
+            table[r, d] -= rate * mean / (np.sqrt(square) + eps)
+
+
+@kernel(reference=sparse_adam_rows_ref, parallel=True)
+def sparse_adam_rows(values, rows, step, lr, beta1, beta2, eps, sign, table, m, v):
+    """torch.optim.SparseAdam: moments and parameters of the given rows only.
+
+        table -= lr sqrt(1 - beta2^step) / (1 - beta1^step) m / (sqrt(v) + eps)
+
+    `step` counts the optimizer's steps, not those of the row; unused rows do not decay.
+    """
+    real = table.dtype.type
+    rate = real(lr * np.sqrt(1.0 - beta2**step) / (1.0 - beta1**step))
+    new1, new2 = real(1.0 - beta1), real(1.0 - beta2)
+    size = rows_a_piece(values.shape[1], _PIECE)
+    for p in prange(count_pieces(rows.size, size)):
+        s, e = piece_bounds(p, size, rows.size)
+        _sparse_adam(
+            values[s:e], rows[s:e], rate, new1, new2, real(eps), real(sign), table, m, v
+        )
