@@ -23,7 +23,6 @@ from minidl.kernels._jit import (
 )
 from minidl.kernels._pieces import count_pieces, piece_bounds, rows_a_piece
 from minidl.kernels._threads import get_num_threads, set_num_threads
-from minidl.kernels.dropout import dropout
 from minidl.kernels.elementwise import (
     exp_forward,
     gelu_backward,
@@ -47,6 +46,7 @@ from minidl.kernels.losses import (
     bpr_forward,
 )
 from minidl.kernels.norm import layer_norm_backward, layer_norm_forward
+from minidl.kernels.random import dropout
 from minidl.kernels.scatter import gather_rows, group_ids, scatter_add_rows, segment_sum_rows
 from minidl.kernels.softmax import (
     cross_entropy_backward,

@@ -332,7 +332,7 @@ def _accept_read_only(dispatcher: Any, name: str) -> None:
         if not arrays[-1].flags.writeable:
             raise ValueError(f"{name}: the last array is filled in place, but it is read-only")
         given = tuple(dispatcher.typeof_pyval(arg) for arg in args)
-        types_ = tuple(t.copy(readonly=False) if hasattr(t, "mutable") else t for t in given)
+        types_ = tuple(t.copy(readonly=False) if hasattr(t, "layout") else t for t in given)
         entry = dispatcher.compile(types_)
         dispatcher._insert([t._code for t in given], entry, False)
         dispatcher._types_active_call.clear()  # Numba's note of the types it is looking at

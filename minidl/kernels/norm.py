@@ -89,7 +89,9 @@ def layer_norm_backward(dy, x, mean, rstd, weight, dx, dweight, dbias):
     part = np.empty((pieces, 2, x.shape[1]), np.float64)
     for p in prange(pieces):
         s, e = piece_bounds(p, step, x.shape[0])
-        _backward_rows(dy[s:e], x[s:e], mean[s:e], rstd[s:e], weight, dx[s:e], part[p, 0], part[p, 1])
+        _backward_rows(
+            dy[s:e], x[s:e], mean[s:e], rstd[s:e], weight, dx[s:e], part[p, 0], part[p, 1]
+        )
     for d in range(x.shape[1]):
         sum_weight, sum_bias = 0.0, 0.0
         for p in range(pieces):

@@ -1,0 +1,299 @@
+"""Inputs for every kernel of minidl, by its name: 0 and 1 rows, odd sizes, NaN and inf."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from minidl.testing.kernels import KernelCase
+
+Sampler = Callable[[np.random.Generator, type], Iterator[KernelCase]]
+
+SIZES = (0, 1, 7, 20_001)
+"""Of flat arrays: the last makes several pieces, the last of them odd."""
+ROWS = ((0, 5), (1, 1), (3, 17), (301, 67))
+"""(N, D) of matrices; the last makes several pieces."""
+
+CASES: dict[str, Sampler] = {}
+
+
+def case(*names: str) -> Callable[[Sampler], Sampler]:
+    def add(sampler: Sampler) -> Sampler:
+        for name in names:
+            CASES[name] = sampler
+        return sampler
+
+    return add
+
+
+def normal(rng, shape, dtype, scale=1.0):
+    return (scale * rng.standard_normal(shape)).astype(dtype)
+
+
+def special(dtype):
+    """Where functions go wrong: signs of zero, denormal, huge, inf, NaN."""
+    tiny = np.finfo(dtype).smallest_subnormal
+    values = [0.0, -0.0, tiny, 1e-30, -1e-30, 30.0, -30.0, 95.0, -95.0, np.inf, -np.inf, np.nan]
+    return np.array(values, dtype)
+
+
+@case(
+    "exp_forward",
+    "tanh_forward",
+    "sigmoid_forward",
+    "silu_forward",
+    "softplus_forward",
+    "gelu_forward",
+    "gelu_tanh_forward",
+)
+def unary(rng, dtype):
+    for n in SIZES:
+        x = normal(rng, n, dtype, 4.0)
+        yield KernelCase([x], outputs=[x])
+    yield KernelCase([special(dtype)], outputs=[special(dtype)], note="special values")
+
+
+@case(
+    "tanh_backward",
+    "sigmoid_backward",
+    "relu_backward",
+    "silu_backward",
+    "softplus_backward",
+    "gelu_backward",
+    "gelu_tanh_backward",
+)
+def unary_backward(rng, dtype):
+    for n in SIZES:
+        dy, y = normal(rng, n, dtype), normal(rng, n, dtype)
+        yield KernelCase([dy, y], outputs=[y])
+
+
+@case("dropout")
+def dropout(rng, dtype):
+    key = rng.integers(0, 2**63, 1).astype(np.uint64)
+    for n, p in zip((*SIZES, 100, 100), (0.5, 0.5, 0.1, 0.3, 0.0, 1.0)):
+        x = normal(rng, n, dtype)
+        yield KernelCase([x, key, p], outputs=[x], note=f"p={p}")
+
+
+@case("bce_with_logits_forward")
+def bce(rng, dtype):
+    for n in SIZES:
+        x = normal(rng, n, dtype, 5.0)
+        yield KernelCase([x, rng.random(n).astype(dtype)], outputs=[x])
+    x = np.array([0.0, 90.0, -90.0, np.nan], dtype)
+    yield KernelCase([x, np.array([1, 0, 1, 0], dtype)], outputs=[x], note="special values")
+
+
+@case("bce_with_logits_backward")
+def bce_backward(rng, dtype):
+    for n in SIZES:
+        dloss, x = normal(rng, n, dtype), normal(rng, n, dtype, 5.0)
+        yield KernelCase([dloss, x, rng.random(n).astype(dtype)], outputs=[x])
+
+
+@case("bpr_forward")
+def bpr(rng, dtype):
+    for n in SIZES:
+        positive, negative = normal(rng, n, dtype, 5.0), normal(rng, n, dtype, 5.0)
+        yield KernelCase([positive, negative], outputs=[positive])
+    positive = special(dtype)
+    yield KernelCase([positive, np.zeros_like(positive)], outputs=[positive], note="special values")
+
+
+@case("bpr_backward")
+def bpr_backward(rng, dtype):
+    for n in SIZES:
+        dloss, positive, negative = (normal(rng, n, dtype) for _ in range(3))
+        yield KernelCase([dloss, positive, negative], outputs=[positive, negative])
+
+
+@case("layer_norm_forward")
+def layer_norm(rng, dtype):
+    for n, d in ROWS:
+        x = normal(rng, (n, d), dtype) + dtype(3.0)
+        weight, bias, per_row = normal(rng, d, dtype), normal(rng, d, dtype), np.empty(n, dtype)
+        yield KernelCase([x, weight, bias, 1e-5], outputs=[x, per_row, per_row])
+
+
+@case("layer_norm_backward")
+def layer_norm_backward(rng, dtype):
+    for n, d in ROWS:
+        dy, x, weight = normal(rng, (n, d), dtype), normal(rng, (n, d), dtype), normal(rng, d, dtype)
+        mean = x.mean(axis=1)
+        rstd = (1 / np.sqrt(x.var(axis=1) + 1e-5)).astype(dtype)
+        yield KernelCase([dy, x, mean, rstd, weight], outputs=[x, weight, weight])
+
+
+def _special_rows(dtype):
+    inf, nan = np.inf, np.nan
+    return np.array([[0, 1, -inf], [-inf, -inf, 2], [nan, 1, 2], [1e4, -1e4, 9e3]], dtype)
+
+
+@case("softmax_forward", "log_softmax_forward")
+def softmax(rng, dtype):
+    for shape in ROWS:
+        x = normal(rng, shape, dtype, 5.0)
+        yield KernelCase([x], outputs=[x])
+    yield KernelCase([_special_rows(dtype)], outputs=[_special_rows(dtype)], note="special rows")
+
+
+@case("softmax_backward", "log_softmax_backward")
+def softmax_backward(rng, dtype):
+    for shape in ROWS:
+        dy, x = normal(rng, shape, dtype), normal(rng, shape, dtype)
+        logp = (x - np.log(np.exp(x).sum(axis=1, keepdims=True))).astype(dtype)
+        yield KernelCase([dy, logp], outputs=[x])
+
+
+@case("logsumexp")
+def logsumexp(rng, dtype):
+    for n, k in ROWS:
+        yield KernelCase([normal(rng, (n, k), dtype, 5.0)], outputs=[np.empty(n, dtype)])
+    rows = np.concatenate([_special_rows(dtype), np.full((2, 3), [[-np.inf], [np.inf]], dtype)])
+    yield KernelCase([rows], outputs=[np.empty(len(rows), dtype)], note="special rows")
+
+
+def _cross_entropy(rng, dtype):
+    for n, k in ROWS:
+        for smoothing in (0.0, 0.2):
+            target = rng.integers(0, k, n)
+            target[::3] = -100
+            x, weight = normal(rng, (n, k), dtype, 3.0), rng.random(k).astype(dtype)
+            yield x, target, weight, smoothing, -100, np.empty(n, dtype)
+
+
+@case("cross_entropy_forward")
+def cross_entropy(rng, dtype):
+    for *inputs, per_row in _cross_entropy(rng, dtype):
+        yield KernelCase(inputs, outputs=[per_row, per_row])
+
+
+@case("cross_entropy_backward")
+def cross_entropy_backward(rng, dtype):
+    for x, target, weight, smoothing, ignored, per_row in _cross_entropy(rng, dtype):
+        lse = np.log(np.exp(x).sum(axis=1)).astype(dtype)
+        dloss = normal(rng, per_row.shape, dtype)
+        yield KernelCase([dloss, x, target, weight, smoothing, ignored, lse], outputs=[x])
+
+
+@case("gather_rows")
+def gather_rows(rng, dtype):
+    for n, d in ROWS:
+        table, ids = normal(rng, (50, d), dtype), rng.integers(0, 50, n)
+        yield KernelCase([table, ids], outputs=[np.empty((n, d), dtype)])
+
+
+@case("scatter_add_rows")
+def scatter_add_rows(rng, dtype):
+    for n, d in ROWS:
+        ids = rng.integers(0, 50, n)
+        yield KernelCase([normal(rng, (n, d), dtype), ids], [normal(rng, (50, d), dtype)])
+
+
+@case("group_ids")
+def group_ids(rng, dtype):
+    for n, high in ((0, 1), (1, 1), (1, 9), (7, 3), (2_001, 50), (2_001, 3_000), (2_001, 2**40)):
+        ids = rng.integers(0, high, n)
+        outputs = [ids, ids, np.empty(n + 1, np.int64), np.empty(1, np.int64)]
+        yield KernelCase([ids], outputs=outputs, note=f"below {high}")
+
+
+@case("segment_sum_rows")
+def segment_sum_rows(rng, dtype):
+    for n, d in ROWS:
+        ids = rng.integers(0, 1 + n // 2, n)
+        order = np.argsort(ids, kind="stable")
+        starts = np.append(np.unique(ids[order], return_index=True)[1], n).astype(np.int64)
+        out = np.empty((len(starts) - 1, d), dtype)
+        yield KernelCase([normal(rng, (n, d), dtype), order, starts], outputs=[out])
+
+
+@case("topk_rows")
+def topk_rows(rng, dtype):
+    for b, v, k in ((0, 5, 2), (1, 1, 1), (3, 9, 12), (301, 167, 10)):
+        scores = np.round(normal(rng, (b, v), dtype, 3.0))  # many ties
+        scores[rng.random((b, v)) < 0.05] = np.nan
+        scores[rng.random((b, v)) < 0.05] = -np.inf
+        lists = [np.flatnonzero(rng.random(v) < 0.2) for _ in range(b)]
+        indptr = np.cumsum([0, *(len(items) for items in lists)]).astype(np.int64)
+        seen = np.concatenate([*lists, np.empty(0, np.int64)])
+        outputs = [np.empty((b, k), np.int64), np.empty((b, k), dtype)]
+        yield KernelCase([scores, indptr, seen], outputs=outputs)
+
+
+def _state(rng, n, dtype):
+    """A parameter, and two states that stay positive as sums of squares do."""
+    return [normal(rng, n, dtype), *(rng.random(n).astype(dtype) + dtype(0.5) for _ in range(2))]
+
+
+@case("sgd")
+def sgd(rng, dtype):
+    for n in SIZES:
+        for momentum, dampening, nesterov, first, sign in (
+            (0.0, 0.0, False, True, 1.0),
+            (0.9, 0.0, True, False, 1.0),
+            (0.9, 0.3, False, False, -1.0),
+            (0.9, 0.3, False, True, 1.0),
+        ):
+            param, buffer, _ = _state(rng, n, dtype)
+            if momentum == 0:
+                buffer = buffer[:0]
+            elif first:
+                buffer[:] = 0
+            settings = [0.1, momentum, dampening, 0.01, nesterov, sign, first]
+            yield KernelCase([normal(rng, n, dtype), *settings], [param, buffer])
+
+
+@case("adam")
+def adam(rng, dtype):
+    for n in SIZES:
+        for decoupled, amsgrad, sign in ((False, False, 1.0), (True, True, -1.0)):
+            param, m, v = _state(rng, n, dtype)
+            vmax = v.copy() if amsgrad else v[:0]
+            settings = [3, 0.01, 0.9, 0.999, 1e-8, 0.02, decoupled, sign]
+            yield KernelCase([normal(rng, n, dtype), *settings], [param, m, v, vmax])
+
+
+@case("adagrad")
+def adagrad(rng, dtype):
+    for n in SIZES:
+        param, total, _ = _state(rng, n, dtype)
+        settings = [4, 0.1, 0.05, 0.01, 1e-10, 1.0]
+        yield KernelCase([normal(rng, n, dtype), *settings], [param, total])
+
+
+@case("rmsprop")
+def rmsprop(rng, dtype):
+    for n in SIZES:
+        for momentum, centered in ((0.0, False), (0.9, False), (0.0, True), (0.9, True)):
+            param, square, buffer = _state(rng, n, dtype)
+            mean = normal(rng, n, dtype, 0.1) if centered else param[:0]
+            buffer = buffer if momentum else buffer[:0]
+            settings = [0.01, 0.99, 1e-8, 0.02, momentum, 1.0]
+            yield KernelCase([normal(rng, n, dtype), *settings], [param, square + 2, mean, buffer])
+
+
+def _rows(rng, dtype):
+    for n, d in ROWS:
+        rows = rng.permutation(400)[:n]
+        table = normal(rng, (400, d), dtype)
+        yield normal(rng, (n, d), dtype), rows, table, rng.random((400, d)).astype(dtype)
+
+
+@case("sgd_rows")
+def sgd_rows(rng, dtype):
+    for values, rows, table, _ in _rows(rng, dtype):
+        yield KernelCase([values, rows, 0.1, -1.0], [table])
+
+
+@case("adagrad_rows")
+def adagrad_rows(rng, dtype):
+    for values, rows, table, total in _rows(rng, dtype):
+        yield KernelCase([values, rows, 3, 0.1, 0.05, 1e-10, 1.0], [table, total])
+
+
+@case("sparse_adam_rows")
+def sparse_adam_rows(rng, dtype):
+    for values, rows, table, v in _rows(rng, dtype):
+        inputs = [values, rows, 3, 0.1, 0.9, 0.999, 1e-8, 1.0]
+        yield KernelCase(inputs, [table, table * dtype(0.1), v])
