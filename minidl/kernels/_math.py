@@ -114,8 +114,8 @@ def _log64(x):
     small = x < 2.2250738585072014e-308
     scaled = x * 18014398509481984.0 if small else x  # 2^54
     bits = np.float64(scaled).view(np.int64) - np.int64(0x3FE6A09E667F3BCD)
-    e = np.float64(bits >> 52)
-    e = e - 54.0 if small else e
+    whole = np.float64(bits >> 52)
+    e = whole - 54.0 if small else whole
     m = np.int64((bits & np.int64(0x000FFFFFFFFFFFFF)) + np.int64(0x3FE6A09E667F3BCD))
     f = np.int64(m).view(np.float64) - 1.0
     s = f / (2.0 + f)
@@ -129,7 +129,7 @@ def _log64(x):
     h = 0.5 * f * f
     y = s * (h + p + q) + e * 1.90821492927058770002e-10 - h + f + e * 6.93147180369123816490e-01
     y = x if x > 1.7976931348623157e308 else y
-    y = -np.inf if x == 0.0 else y
+    y = np.float64(-np.inf) if x == 0.0 else y
     return y if x >= 0.0 else np.nan
 
 
@@ -157,7 +157,7 @@ def _tanh32(x):
     p = p * s + f32(-5.37397155531e-2)
     p = p * s + f32(1.33314422036e-1)
     p = p * s + f32(-3.33332819422e-1)
-    near = x + x * s * p
+    near = x if s == f32(0.0) else x + x * s * p  # keeps -0.0
     far = f32(1.0) - f32(2.0) / (_exp32(f32(2.0) * a) + f32(1.0))
     far = -far if x < f32(0.0) else far
     return near if a < f32(0.625) else far
@@ -173,7 +173,7 @@ def _tanh64(x):
     q = s + 1.12811678491632931402e2
     q = q * s + 2.23548839060100448583e3
     q = q * s + 4.84406305325125486048e3
-    near = x + x * s * (p / q)
+    near = x if s == 0.0 else x + x * s * (p / q)
     far = 1.0 - 2.0 / (_exp64(2.0 * a) + 1.0)
     far = -far if x < 0.0 else far
     return near if a < 0.625 else far

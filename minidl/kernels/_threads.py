@@ -66,10 +66,11 @@ def prepare_numba() -> None:
     """Settings that must stand before Numba, or the thread pool it opens, first loads."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     first_import = "numba" not in sys.modules
-    from numba import config
+    from numba import config as numba_config
 
     chosen = {"NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY"} & os.environ.keys()
     if first_import and not chosen:
+        config: Any = numba_config  # its names are made at run time
         config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 
 
@@ -85,9 +86,10 @@ def may_start_threads() -> bool:
 def _tell_numba() -> None:
     """Give this Python thread its share of Numba's pool, or refuse it the pool."""
     import numba
-    from numba import config
+    from numba import config as numba_config
 
     _thread.applied = _budget
+    config: Any = numba_config  # its names are made at run time
     n = min(_budget, config.NUMBA_NUM_THREADS)
     try:
         numba.set_num_threads(n)  # opens the pool at the first call of the process

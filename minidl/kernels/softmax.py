@@ -255,7 +255,7 @@ def cross_entropy_backward(
 ):
     """dloss, target, lse (N,); x, dx (N, K); weight (K,).  Fills dx; lse is the forward's.
 
-        dx = dloss (p sum(q) - q),   q = (1 - s) weight[t] onehot(t) + s / K weight,   p = softmax(x)
+        dx = dloss (p sum(q) - q),  q = (1 - s) weight[t] onehot(t) + s / K weight,  p = softmax(x)
     """
     weight_sum = 0.0
     for k in range(weight.size):

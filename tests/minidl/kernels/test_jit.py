@@ -1,0 +1,239 @@
+"""The decorator: what is lazy, what is cached, what an edit invalidates, what never raises."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minidl import kernels
+
+ROOT = Path(__file__).parents[3]
+needs_numba = pytest.mark.skipif(not kernels.ENABLED, reason="MINIDL_JIT=0: nothing is compiled")
+
+MODULE = """
+import numpy as np
+from minidl.kernels import helper, kernel, piece, prange
+from {helpers} import double
+
+SHIFT = {shift}
+
+def scale_ref(x, y):
+    y[:] = {reference}
+
+@kernel(reference=scale_ref)
+def scale(x, y):
+    for i in range(x.size):
+        y[i] = double(x[i]) + SHIFT
+"""
+HELPERS = """
+from minidl.kernels import helper
+
+@helper
+def double(x):
+    return x * {factor}
+"""
+CALL = """
+import numpy as np, sys
+assert "numba" not in sys.modules
+import shop_kernels
+assert "numba" not in sys.modules
+y = np.empty(3); shop_kernels.scale(np.ones(3), y); print(y[0])
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A module with a kernel and another with its helper, outside minidl, and a cache folder."""
+
+    class Place:
+        folder = tmp_path
+        cache = tmp_path / "cache"
+
+        def write(self, factor=2.0, shift=0.0, reference="2 * x"):
+            (tmp_path / "shop_kernels.py").write_text(
+                MODULE.format(helpers="shop_helpers", shift=shift, reference=reference)
+            )
+            (tmp_path / "shop_helpers.py").write_text(HELPERS.format(factor=factor))
+
+        def start(self, code=CALL, **environ):
+            env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+            env |= {"MINIDL_CACHE_DIR": str(self.cache), "PYTHONDONTWRITEBYTECODE": "1", **environ}
+            return subprocess.Popen(
+                [sys.executable, "-c", code],
+                env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+
+        def run(self, code=CALL, **environ):
+            process = self.start(code, **environ)
+            out, self.stderr = process.communicate(timeout=120)
+            assert process.returncode == 0, self.stderr
+            return out.strip()
+
+        def files(self):
+            return {p: p.stat().st_mtime_ns for p in self.cache.rglob("*.bin")}
+
+    made = Place()
+    made.write()
+    return made
+
+
+@needs_numba
+def test_second_process_loads_what_the_first_compiled(place):
+    assert place.run() == "2.0"
+    files = place.files()
+    assert len(files) == 1
+    assert place.run() == "2.0"
+    assert place.files() == files
+
+
+@needs_numba
+def test_an_edit_of_kernel_helper_or_constant_is_seen(place):
+    assert place.run() == "2.0"
+    place.write(factor=3.0)  # in another file than the kernel
+    assert place.run() == "3.0"
+    place.write(factor=3.0, shift=10.0)
+    assert place.run() == "13.0"
+    place.write()
+    assert place.run() == "2.0"
+
+
+@needs_numba
+@pytest.mark.parametrize("damage", ["truncate", "empty", "flip"])
+def test_a_damaged_file_is_compiled_anew(place, damage):
+    place.run()
+    (path,) = place.files()
+    content = path.read_bytes()
+    middle = len(content) // 2
+    damaged = {
+        "truncate": content[:middle],
+        "empty": b"",
+        "flip": content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :],
+    }[damage]
+    path.write_bytes(damaged)
+    assert place.run() == "2.0"
+    assert path.stat().st_size == pytest.approx(len(content), rel=0.1)
+
+
+@needs_numba
+def test_processes_fill_an_empty_cache_at_once(place):
+    processes = [place.start() for _ in range(3)]
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert out.strip() == "2.0"
+    assert len(place.files()) == 1
+    assert not list(place.cache.rglob("*.part"))
+
+
+@needs_numba
+def test_a_folder_that_cannot_be_written_falls_through(place):
+    blocked = place.folder / "file"
+    blocked.write_text("not a folder")
+    home = place.folder / "home"
+    user_cache = {"HOME": str(home), "XDG_CACHE_HOME": str(home), "LOCALAPPDATA": str(home)}
+    assert place.run(MINIDL_CACHE_DIR=str(blocked / "x"), **user_cache) == "2.0"
+    assert list(home.rglob("*.bin"))
+    assert "minidl" not in place.stderr
+
+
+@needs_numba
+def test_no_folder_at_all_warns_once_and_computes(place):
+    blocked = place.folder / "file"
+    blocked.write_text("not a folder")
+    nowhere = str(blocked / "x")
+    code = "import tempfile; tempfile.tempdir = " + repr(nowhere) + CALL.replace(
+        "print(y[0])", "shop_kernels.scale(np.ones(3, np.float32), y.astype('f')); print(y[0])"
+    )
+    environ = {"MINIDL_CACHE_DIR": nowhere, "HOME": nowhere, "XDG_CACHE_HOME": nowhere}
+    assert place.run(code, **environ) == "2.0"
+    assert place.stderr.count("no folder to keep compiled kernels in") == 1
+    assert place.run(code, PYTHONWARNINGS="error::RuntimeWarning", **environ) == "2.0"
+
+
+@needs_numba
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="POSIX permissions")
+def test_a_temp_folder_others_can_write_to_is_not_trusted(place):
+    temp = place.folder / "temp"
+    shared = temp / f"minidl-{os.getuid()}"
+    shared.mkdir(parents=True)
+    shared.chmod(0o777)
+    nowhere = str(place.folder / "shop_kernels.py" / "x")
+    environ = {"MINIDL_CACHE_DIR": nowhere, "XDG_CACHE_HOME": nowhere, "TMPDIR": str(temp)}
+    assert place.run(**environ) == "2.0"
+    assert not list(shared.rglob("*.bin"))
+    assert "no folder" in place.stderr
+
+
+def test_without_jit_the_name_is_the_reference(place):
+    code = CALL
+    code += "assert shop_kernels.scale is shop_kernels.scale_ref; assert 'numba' not in sys.modules"
+    assert place.run(code, MINIDL_JIT="0") == "2.0"
+    assert not place.files()
+
+
+def test_without_numba_the_name_is_the_reference(place):
+    (place.folder / "numba.py").write_text("raise ImportError('for another NumPy')")
+    assert place.run() == "2.0"
+
+
+@needs_numba
+def test_compile_message(place):
+    slow = "import minidl.kernels._jit as j; j._MESSAGE_AFTER = 0.0\n"
+    two = CALL + "shop_kernels.scale(np.ones(3, np.float32), y.astype(np.float32))"
+    place.run(slow + two)
+    assert place.stderr.count("minidl: compiling scale ...") == 1
+    place.run(slow + two)
+    assert place.stderr == ""
+    place.write(factor=5.0)
+    place.run(slow + two, MINIDL_QUIET="1")
+    assert place.stderr == ""
+
+
+@needs_numba
+def test_numba_caches_of_others_stay_where_they_are():
+    import numba
+
+    kernels.exp_forward(np.ones(3, np.float32), np.empty(3, np.float32))
+    assert os.environ.get("NUMBA_CACHE_DIR", "") == numba.config.CACHE_DIR
+
+
+@needs_numba
+def test_read_only_inputs_share_code_and_a_read_only_output_is_refused():
+    x = np.linspace(0, 1, 5, dtype=np.float32)
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    y, z = np.empty_like(x), np.empty_like(x)
+    kernels.exp_forward(x, y)
+    compiled = len(kernels.exp_forward._serial.overloads)
+    kernels.exp_forward(fixed, z)
+    assert y.tobytes() == z.tobytes()
+    assert len(kernels.exp_forward._serial.overloads) == compiled
+    with pytest.raises(ValueError, match="read-only"):
+        kernels.exp_forward(x, fixed)
+
+
+def reference(x, y): ...
+
+
+def test_arguments_must_match_the_reference():
+    with pytest.raises(TypeError, match="same arguments"):
+
+        @kernels.kernel(reference=reference)
+        def other(x, z): ...
+
+
+def test_closures_are_refused():
+    factor = 2.0
+    with pytest.raises(TypeError, match="around it"):
+
+        @kernels.kernel(reference=reference)
+        def other(x, y):
+            y[:] = factor
+
+
+def test_unsafe_fastmath_is_refused():
+    with pytest.raises(ValueError, match="fastmath"):
+        kernels.kernel(reference=reference, fastmath=("nnan",))
