@@ -21,9 +21,7 @@ def gather_rows_ref(table, ids, out):
 @piece
 def _gather(table, ids, out):
     for i in range(ids.size):
-        row = ids[i]
-        for d in range(table.shape[1]):
-            out[i, d] = table[row, d]
+        out[i] = table[ids[i]]
 
 
 @kernel(reference=gather_rows_ref, parallel=True, serial_below=200_000, size_of="out")
@@ -41,11 +39,10 @@ def scatter_add_rows_ref(values, ids, table):
 
 @piece
 def _add_columns(values, ids, first, last, table):
-    width = last - first
     for i in range(ids.size):
-        row = ids[i]
-        for d in range(width):
-            table[row, first + d] += values[i, first + d]
+        source, target = values[i, first:last], table[ids[i], first:last]
+        for d in range(source.size):
+            target[d] += source[d]
 
 
 @kernel(reference=scatter_add_rows_ref, parallel=True, serial_below=400_000)
@@ -130,14 +127,13 @@ def _segment_sums(values, order, starts, first, out):
     for j in range(out.shape[0]):
         s, e = starts[first + j], starts[first + j + 1]
         if e - s == 1:  # most ids of a batch come once
-            for d in range(width):
-                out[j, d] = values[order[s], d]
+            out[j] = values[order[s]]
             continue
         total[:] = 0.0
         for i in range(s, e):
-            row = order[i]
+            source = values[order[i]]
             for d in range(width):
-                total[d] += values[row, d]
+                total[d] += source[d]
         for d in range(width):
             out[j, d] = total[d]
 

@@ -1,0 +1,1 @@
+"""ecommerce: a shop's models, built on minidl."""
