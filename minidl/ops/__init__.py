@@ -1,0 +1,1 @@
+"""Ops: pure forward and backward functions on arrays, one family a file."""

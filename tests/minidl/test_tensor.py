@@ -1,0 +1,71 @@
+"""The tape against derivatives by hand."""
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl.tensor import no_grad, tensor
+
+
+def test_gradient_of_a_product_and_a_broadcast_sum():
+    x = tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    b = tensor([0.5, -1.0], requires_grad=True)
+    weights = tensor([[1.0, -2.0], [0.5, 3.0]])
+    y = (x * x + b) * 2.0
+    y.backward(weights)
+    np.testing.assert_allclose(x.grad.array, 4 * x.array * weights.array)
+    np.testing.assert_allclose(b.grad.array, 2 * weights.array.sum(0))
+    assert y.dtype == np.float32
+
+
+def test_tanh_and_a_shared_input():
+    x = tensor(0.3, dtype=np.float64, requires_grad=True)
+    y = x.tanh()
+    (y * y + y).backward()
+    t = np.tanh(0.3)
+    assert x.grad.item() == pytest.approx((2 * t + 1) * (1 - t * t), rel=1e-14)
+
+
+def test_a_chain_of_200_000_ops_needs_no_recursion():
+    x = tensor(1.0, dtype=np.float64, requires_grad=True)
+    y = x
+    for _ in range(200_000):
+        y = y + 1.0
+    y.backward()
+    assert x.grad.item() == 1.0
+
+
+def test_leaf_gradients_of_one_add_are_their_own():
+    a, b = tensor([1.0], requires_grad=True), tensor([1.0], requires_grad=True)
+    (a + b).backward()
+    a.grad.array += 1
+    assert b.grad.item() == 1.0
+
+
+def test_backward_twice_says_that_the_graph_was_freed():
+    x = tensor(2.0, requires_grad=True)
+    y = x * x
+    y.backward()
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        y.backward()
+
+
+def test_a_change_in_place_of_a_saved_value_is_found():
+    x = tensor(2.0, requires_grad=True)
+    y = x * x
+    x.version[0] += 1
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_shapes_that_do_not_broadcast_are_named():
+    with pytest.raises(ValueError, match=r"mul: shapes x \(2,\), y \(3,\)"):
+        tensor([1.0, 2.0]) * tensor([1.0, 2.0, 3.0])
+
+
+def test_no_grad_records_nothing():
+    x = tensor(1.0, requires_grad=True)
+    with no_grad():
+        y = x * x
+    assert not y.requires_grad
+    assert minidl.__version__
