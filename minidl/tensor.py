@@ -45,7 +45,8 @@ class Node:
         self.parents = parents  # a Node, a leaf Tensor, or None for each array
         self.seq = next(_count)
         self.grad = None
-        self.cells: Sequence[list[int]] = ()  # version cells of the saved storages, and the sum they had
+        # the version cells of the saved storages, and the sum that they had
+        self.cells: Sequence[list[int]] = ()
         self.version = 0
 
     def __repr__(self) -> str:
