@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.ops import elementwise as ew
+from minidl.ops import reduce as red
 from minidl.ops._op import Op
 from minidl.typing import Array
 
@@ -139,8 +140,52 @@ class Tensor:
     def __rmul__(self, other):
         return apply2(ew.Mul, other, self)
 
+    def __truediv__(self, other):
+        return apply2(ew.Div, self, other)
+
+    def __rtruediv__(self, other):
+        return apply2(ew.Div, other, self)
+
+    def __neg__(self):
+        return apply1(ew.Neg, self)
+
+    def exp(self):
+        return apply1(ew.Exp, self)
+
+    def log(self):
+        return apply1(ew.Log, self)
+
+    def sqrt(self):
+        return apply1(ew.Sqrt, self)
+
     def tanh(self):
         return apply1(ew.Tanh, self)
+
+    def masked(self, keep: Array) -> "Tensor":
+        """x where `keep`, 0 elsewhere."""
+        return apply2(ew.Masked, self, keep)
+
+    def sum(self, dim=None, keepdim=False, *, axis=None, keepdims=None) -> "Tensor":
+        """Sum over `dim`: an axis, a tuple of axes, or None for all."""
+        dim = axis if dim is None else dim
+        dim = (dim,) if isinstance(dim, int) else None if dim is None else tuple(dim)
+        keep = keepdim if keepdims is None else keepdims
+        return apply(red.Sum, self, dim=dim, keepdim=keep)
+
+    def reshape(self, *shape) -> "Tensor":
+        """The same elements in another shape; one size may be -1."""
+        return apply(red.Reshape, self, shape=_sizes(shape))
+
+    def expand(self, *shape) -> "Tensor":
+        """Broadcast to `shape`; -1 keeps a size."""
+        sizes = _sizes(shape)
+        added = len(sizes) - self.ndim
+        sizes = tuple(self.shape[i - added] if n == -1 else n for i, n in enumerate(sizes))
+        return apply(red.Expand, self, shape=sizes)
+
+
+def _sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
 
 
 _PLAIN = (np.dtype("float32"), np.dtype("int64"), np.dtype("bool"))
@@ -204,6 +249,22 @@ def apply2(op: type[Op], x: Any, y: Any) -> Tensor:
     return out
 
 
+def apply(op: type[Op], *tensors: Any, **settings: Any) -> Tensor:
+    """Run an op on tensors, with settings, and record it if a gradient may be asked for."""
+    try:
+        array, saved = op.forward(
+            *(t.array if type(t) is Tensor else t for t in tensors), **settings
+        )
+    except ValueError as error:
+        raise _explained(op, tensors, error) from None
+    out = Tensor(array if type(array) is _ndarray else np.asarray(array))
+    if op.view:
+        out.version = tensors[0].version
+    if _mode.grad and any(type(t) is Tensor and t.requires_grad for t in tensors):
+        _record(op, settings, saved, tensors, out)
+    return out
+
+
 def _explained(op: type[Op], tensors: Sequence[Any], error: Exception) -> ValueError:
     named = ", ".join(
         f"{name} {np.shape(t.array if type(t) is Tensor else t)}"
@@ -219,27 +280,81 @@ def backward(
     roots: Sequence[Tensor], gradients: Sequence[Tensor | None], retain_graph: bool = False
 ) -> None:
     """Walk the tape from `roots`, adding to the grad of every leaf that it reaches."""
+    for leaf, grad in _walk(roots, gradients, (), retain_graph, False).values():
+        if leaf.grad is None:  # its own, writable and contiguous: never one that others share
+            leaf.grad = Tensor(np.array(grad, dtype=leaf.dtype, order="C"))
+        else:
+            leaf.grad.array += grad
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the sum of `outputs` in `inputs`, leaving every .grad alone.
+
+    create_graph: the gradients are on the tape themselves, so that they can be differentiated.
+    """
+    roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    start = list(grad_outputs) if grad_outputs is not None else [None] * len(roots)
+    keep = create_graph if retain_graph is None else retain_graph
+    found = _walk(roots, start, wanted, keep, create_graph)
+    gradients = []
+    for i, tensor_ in enumerate(wanted):
+        entry = found.get(id(tensor_.node or tensor_))
+        if entry is None and not allow_unused:
+            raise RuntimeError(
+                f"grad: the outputs do not depend on input {i}; give allow_unused=True to get None"
+            )
+        part = None if entry is None else entry[1]
+        gradients.append(Tensor(part) if type(part) is _ndarray else part)
+    return tuple(gradients)
+
+
+def _walk(
+    roots: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    wanted: Sequence[Tensor],
+    retain_graph: bool,
+    create_graph: bool,
+) -> dict[int, list[Any]]:
+    """Gradients by the id of a leaf, or of the node of a wanted tensor: id -> [target, gradient].
+
+    Gradients are arrays, or under `create_graph` Tensors on the tape.
+    """
     nodes = _reachable(roots)
-    leaves: dict[int, list[Any]] = {}  # id -> [leaf, gradient, whether the array is ours]
+    leaves: dict[int, list[Any]] = {}
+    kept = {id(t.node) for t in wanted if t.node is not None}
+    before = _mode.grad
+    _mode.grad = create_graph
     try:
         for root, gradient in zip(roots, gradients):
-            _give(root.node or root, _start(root, gradient), leaves)
+            start: Any = _start(root, gradient)
+            if create_graph:
+                start = gradient if gradient is not None else Tensor(start)
+            _give(root.node or root, start, leaves)
         with np.errstate(all="ignore"):
             for node in nodes:
                 grad, node.grad = node.grad, None
                 if grad is None:
                     continue
-                for parent, part in zip(node.parents, _step(node, grad, retain_graph)):
+                if id(node) in kept:
+                    leaves[id(node)] = [node, grad]
+                for parent, part in zip(
+                    node.parents, _step(node, grad, retain_graph, create_graph)
+                ):
                     if part is not None and parent is not None:
                         _give(parent, part, leaves)
     finally:
+        _mode.grad = before
         for node in nodes:
             node.grad = None  # an error half way must not leave gradients for the next walk
-    for leaf, grad in leaves.values():
-        if leaf.grad is None:  # its own, writable and contiguous: never one that others share
-            leaf.grad = Tensor(np.array(grad, dtype=leaf.dtype, order="C"))
-        else:
-            leaf.grad.array += grad
+    return leaves
 
 
 def _start(root: Tensor, gradient: Tensor | None) -> Array:
@@ -283,7 +398,7 @@ def _give(target: Any, part: Array, leaves: dict[int, list[Any]]) -> None:
         entry[1] = entry[1] + part
 
 
-def _step(node: Node, grad: Array, retain: bool) -> tuple[Any, ...]:
+def _step(node: Node, grad: Any, retain: bool, create_graph: bool) -> tuple[Any, ...]:
     saved = node.saved
     if saved is None:
         raise RuntimeError(
@@ -297,6 +412,24 @@ def _step(node: Node, grad: Array, retain: bool) -> tuple[Any, ...]:
         )
     if not retain:
         node.saved = None
+    if create_graph:
+        saved = _on_the_tape(node, saved)
     if node.settings is None:
         return node.op.backward(grad, saved, node.needs)
     return node.op.backward(grad, saved, node.needs, **node.settings)
+
+
+def _on_the_tape(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a node saved, with inputs and outputs as the Tensors they were."""
+    tensors = []
+    for name, value in zip(node.op.saves, saved):
+        if name in node.op.arrays and type(value) is _ndarray:
+            parent = node.parents[node.op.arrays.index(name)]
+            if type(parent) is not Tensor:
+                parent = Tensor(value, parent is not None, parent)
+            tensors.append(parent)
+        elif name in node.op.outputs:
+            tensors.append(Tensor(value, True, node))
+        else:
+            tensors.append(value)
+    return tuple(tensors)

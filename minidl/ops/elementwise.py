@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minidl.ops import _math
 from minidl.ops._op import Op, shape_of, sum_to
 
 
@@ -69,6 +70,132 @@ class Mul(Op):
         dx = sum_to(dout * y, shape_of(x)) if needs[0] else None
         dy = sum_to(dout * x, shape_of(y)) if needs[1] else None
         return dx, dy
+
+
+class Div(Op):
+    """Quotient.
+
+        out = x / y;   dx = dout / y, dy = -dout * out / y, each summed over its broadcast axes
+
+    Where dout is 0 both are 0, even at y = 0. Shapes: x, y broadcast to out.
+    """
+
+    saves = ("x", "y")
+
+    @staticmethod
+    def forward(x, y):
+        with np.errstate(all="ignore"):
+            return x / y, (x, y)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        x, y = saved
+        part = _math.untaken(dout, dout / y)
+        dx = sum_to(part, shape_of(x)) if needs[0] else None
+        dy = sum_to(_math.untaken(dout, -part * (x / y)), shape_of(y)) if needs[1] else None
+        return dx, dy
+
+
+class Neg(Op):
+    """Negative.
+
+        out = -x;   dx = -dout
+
+    Shapes: out as x.
+    """
+
+    @staticmethod
+    def forward(x):
+        return -x, ()
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        return (-dout,)
+
+
+class Exp(Op):
+    """Exponential.
+
+        out = e^x;   dx = dout * out
+
+    Shapes: out as x.
+    """
+
+    saves = ("out",)
+
+    @staticmethod
+    def forward(x):
+        with np.errstate(all="ignore"):
+            out = np.exp(x)
+        return out, (out,)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        (out,) = saved
+        return (_math.untaken(dout, dout * out),)
+
+
+class Log(Op):
+    """Natural logarithm; NaN below 0, -inf at 0.
+
+        out = log(x);   dx = dout / x, and 0 where dout is 0
+
+    Shapes: out as x.
+    """
+
+    saves = ("x",)
+
+    @staticmethod
+    def forward(x):
+        with np.errstate(all="ignore"):
+            return np.log(x), (x,)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        (x,) = saved
+        return (_math.untaken(dout, dout / x),)
+
+
+class Sqrt(Op):
+    """Square root; NaN below 0.
+
+        out = sqrt(x);   dx = dout / (2 out), and 0 where dout is 0
+
+    Shapes: out as x.
+    """
+
+    saves = ("out",)
+
+    @staticmethod
+    def forward(x):
+        with np.errstate(all="ignore"):
+            out = np.sqrt(x)
+        return out, (out,)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        (out,) = saved
+        return (_math.untaken(dout, dout / (out * 2)),)
+
+
+class Masked(Op):
+    """x where a constant mask is true, 0 elsewhere.
+
+        out = x if keep else 0;   dx = dout if keep else 0
+
+    Shapes: x, keep and out are equal.
+    """
+
+    saves = ("keep",)
+
+    @staticmethod
+    def forward(x, keep):
+        return _math.masked(keep, x), (keep,)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        (keep,) = saved
+        return _math.masked(_math.values(keep), dout), None
 
 
 class Tanh(Op):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl.tensor import no_grad, tensor
+from minidl.tensor import grad, no_grad, tensor
 
 
 def test_gradient_of_a_product_and_a_broadcast_sum():
@@ -69,3 +69,35 @@ def test_no_grad_records_nothing():
         y = x * x
     assert not y.requires_grad
     assert minidl.__version__
+
+
+def test_second_derivative_of_tanh_and_a_quotient():
+    x = tensor([0.3, -1.2], dtype=np.float64, requires_grad=True)
+    (first,) = grad((x.tanh() / x).sum(), x, create_graph=True)
+    (second,) = grad(first.sum(), x)
+    v, t = x.array, np.tanh(x.array)
+    slope = 1 - t * t
+    np.testing.assert_allclose(first.array, slope / v - t / v**2, rtol=1e-12)
+    expected = -2 * t * slope / v - 2 * slope / v**2 + 2 * t / v**3
+    np.testing.assert_allclose(second.array, expected, rtol=1e-12)
+
+
+def test_a_branch_not_taken_sends_no_nan():
+    x = tensor([0.0, 4.0], requires_grad=True)
+    (x.sqrt().masked(x.array > 0)).sum().backward()
+    np.testing.assert_allclose(x.grad.array, [0.0, 0.25])
+
+
+def test_grad_of_an_inner_tensor_leaves_grad_alone():
+    x = tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3.0
+    (dy,) = grad((y * y).sum(), y)
+    np.testing.assert_allclose(dy.array, 2 * y.array)
+    assert x.grad is None
+
+
+def test_sum_keeps_or_drops_axes():
+    x = tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    (x.sum(1) * tensor([1.0, 2.0])).sum().backward()
+    np.testing.assert_allclose(x.grad.array, [[1, 1, 1], [2, 2, 2]])
+    assert x.sum(0, keepdim=True).shape == (1, 3)

@@ -1,0 +1,50 @@
+"""Functions that arrays and Tensors share, for the backward of elementary ops.
+
+An array goes to NumPy; anything else has the method of the same name. Together with operators,
+`reshape`, `swapaxes` and `sum(axis=, keepdims=)` this is all that such a backward may use, so that
+the gradient of a gradient needs no second set of formulas.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minidl.typing import Array
+
+
+def exp(x: Any) -> Any:
+    """e^x."""
+    return np.exp(x) if type(x) is np.ndarray else x.exp()
+
+
+def log(x: Any) -> Any:
+    """Natural logarithm."""
+    return np.log(x) if type(x) is np.ndarray else x.log()
+
+
+def cos(x: Any) -> Any:
+    """Cosine, x in radians."""
+    return np.cos(x) if type(x) is np.ndarray else x.cos()
+
+
+def sin(x: Any) -> Any:
+    """Sine, x in radians."""
+    return np.sin(x) if type(x) is np.ndarray else x.sin()
+
+
+def masked(keep: Array, x: Any) -> Any:
+    """x where `keep`, 0 elsewhere: not a product, for 0 * inf is NaN."""
+    return np.where(keep, x, x.dtype.type(0)) if type(x) is np.ndarray else x.masked(keep)
+
+
+def values(x: Any) -> Array:
+    """The array of an array or a Tensor: for masks, which have no derivative."""
+    return x if type(x) is np.ndarray else x.array
+
+
+def untaken(dout: Any, dx: Any) -> Any:
+    """dx, but 0 where dout is 0: a branch that was not taken sends no NaN back from a pole."""
+    array = values(dx)
+    if np.isfinite(array).all():
+        return dx
+    return masked(values(dout) != 0, dx)
