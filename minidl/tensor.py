@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.ops import elementwise as ew
+from minidl.ops import linear
 from minidl.ops import reduce as red
 from minidl.ops._op import Op
 from minidl.typing import Array
@@ -146,6 +147,13 @@ class Tensor:
     def __rtruediv__(self, other):
         return apply2(ew.Div, other, self)
 
+    def __matmul__(self, other):
+        return apply2(linear.MatMul, self, other)
+
+    def swapaxes(self, first: int, second: int) -> "Tensor":
+        """The tensor with two axes exchanged, on the same storage."""
+        return apply(linear.SwapAxes, self, first=first, second=second)
+
     def __neg__(self):
         return apply1(ew.Neg, self)
 
@@ -211,20 +219,17 @@ def no_grad() -> Iterator[None]:
         _mode.grad = before
 
 
-def _record(op: type[Op], settings, saved, tensors: Sequence[Any], out: Tensor) -> None:
-    needs = tuple(type(t) is Tensor and t.requires_grad for t in tensors)
-    parents = tuple(
-        (t.node or t) if need else None for t, need in zip(tensors, needs)
-    )
-    node = Node(op, settings, saved, needs, parents)
+_ONE = (True,)
+
+
+def _watch(node: Node, tensors: Sequence[Any], out: Tensor) -> None:
+    """Note the versions of the storages whose values the node saved."""
+    op = node.op
     cells = [tensors[i].version for i in op.saved_inputs if type(tensors[i]) is Tensor]
     if op.saves_output:
         cells.append(out.version)
-    if cells:
-        node.cells = cells
-        node.version = sum(cell[0] for cell in cells)
-    out.node = node
-    out.requires_grad = True
+    node.cells = cells
+    node.version = sum([cell[0] for cell in cells])
 
 
 def apply1(op: type[Op], x: Tensor) -> Tensor:
@@ -232,7 +237,10 @@ def apply1(op: type[Op], x: Tensor) -> Tensor:
     array, saved = op.forward(x.array)
     out = Tensor(array if type(array) is _ndarray else np.asarray(array))
     if x.requires_grad and _mode.grad:
-        _record(op, None, saved, (x,), out)
+        out.node = node = Node(op, None, saved, _ONE, (x.node or x,))
+        out.requires_grad = True
+        if op.watches:
+            _watch(node, (x,), out)
     return out
 
 
@@ -244,8 +252,13 @@ def apply2(op: type[Op], x: Any, y: Any) -> Tensor:
     except ValueError as error:
         raise _explained(op, (x, y), error) from None
     out = Tensor(array if type(array) is _ndarray else np.asarray(array))
-    if _mode.grad and ((xt and x.requires_grad) or (yt and y.requires_grad)):
-        _record(op, None, saved, (x, y), out)
+    x_needs, y_needs = xt and x.requires_grad, yt and y.requires_grad
+    if (x_needs or y_needs) and _mode.grad:
+        parents = ((x.node or x) if x_needs else None, (y.node or y) if y_needs else None)
+        out.node = node = Node(op, None, saved, (x_needs, y_needs), parents)
+        out.requires_grad = True
+        if op.watches:
+            _watch(node, (x, y), out)
     return out
 
 
@@ -260,8 +273,13 @@ def apply(op: type[Op], *tensors: Any, **settings: Any) -> Tensor:
     out = Tensor(array if type(array) is _ndarray else np.asarray(array))
     if op.view:
         out.version = tensors[0].version
-    if _mode.grad and any(type(t) is Tensor and t.requires_grad for t in tensors):
-        _record(op, settings, saved, tensors, out)
+    needs = tuple([type(t) is Tensor and t.requires_grad for t in tensors])
+    if _mode.grad and any(needs):
+        parents = tuple([(t.node or t) if need else None for t, need in zip(tensors, needs)])
+        out.node = node = Node(op, settings, saved, needs, parents)
+        out.requires_grad = True
+        if op.watches:
+            _watch(node, tensors, out)
     return out
 
 
@@ -405,7 +423,7 @@ def _step(node: Node, grad: Any, retain: bool, create_graph: bool) -> tuple[Any,
             f"backward: the graph at {node!r} was freed by an earlier backward; "
             "give that one retain_graph=True, or compute the output again"
         )
-    if node.cells and sum(cell[0] for cell in node.cells) != node.version:
+    if node.cells and sum([cell[0] for cell in node.cells]) != node.version:
         raise RuntimeError(
             f"backward: a tensor that {node!r} saved was changed in place since; "
             "change a copy (clone()) instead"

@@ -21,7 +21,9 @@ def gather_rows_ref(table, ids, out):
 @piece
 def _gather(table, ids, out):
     for i in range(ids.size):
-        out[i] = table[ids[i]]
+        source, target = table[ids[i]], out[i]
+        for d in range(source.size):
+            target[d] = source[d]
 
 
 @kernel(reference=gather_rows_ref, parallel=True, serial_below=200_000, size_of="out")
@@ -127,7 +129,9 @@ def _segment_sums(values, order, starts, first, out):
     for j in range(out.shape[0]):
         s, e = starts[first + j], starts[first + j + 1]
         if e - s == 1:  # most ids of a batch come once
-            out[j] = values[order[s]]
+            source, target = values[order[s]], out[j]
+            for d in range(width):
+                target[d] = source[d]
             continue
         total[:] = 0.0
         for i in range(s, e):

@@ -50,6 +50,7 @@ class Op:
     settings: ClassVar[tuple[str, ...]]
     saved_inputs: ClassVar[tuple[int, ...]]
     saves_output: ClassVar[bool]
+    watches: ClassVar[bool]  # whether a change in place could falsify what was saved
 
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
@@ -63,6 +64,7 @@ class Op:
         cls.settings = code.co_varnames[count : count + code.co_kwonlyargcount]
         cls.saved_inputs = tuple(cls.arrays.index(n) for n in cls.saves if n in cls.arrays)
         cls.saves_output = any(name in cls.outputs for name in cls.saves)
+        cls.watches = bool(cls.saved_inputs) or cls.saves_output
         if cls.__name__ in REGISTRY:
             raise TypeError(f"op {cls.__name__} is defined twice: give one of them another name")
         REGISTRY[cls.__name__] = cls

@@ -101,3 +101,16 @@ def test_sum_keeps_or_drops_axes():
     (x.sum(1) * tensor([1.0, 2.0])).sum().backward()
     np.testing.assert_allclose(x.grad.array, [[1, 1, 1], [2, 2, 2]])
     assert x.sum(0, keepdim=True).shape == (1, 3)
+
+
+def test_matmul_broadcasts_and_differentiates_twice():
+    rng = np.random.default_rng(0)
+    x = tensor(rng.standard_normal((2, 3, 4)), requires_grad=True)
+    w = tensor(rng.standard_normal((4, 5)), requires_grad=True)
+    dx, dw = grad(((x @ w) * (x @ w)).sum(), [x, w], create_graph=True)
+    y = x.array @ w.array
+    np.testing.assert_allclose(dx.array, 2 * y @ w.array.T, rtol=1e-12)
+    np.testing.assert_allclose(dw.array, 2 * np.einsum("bnd,bnm->dm", x.array, y), rtol=1e-12)
+    (second,) = grad(dx.sum(), x)  # d/dx of sum 2 x w w^T
+    row = 2 * (w.array @ w.array.T).sum(0)
+    np.testing.assert_allclose(second.array, np.broadcast_to(row, (2, 3, 4)))
