@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from minidl.kernels._jit import kernel, piece, prange
-from minidl.kernels._math import erf, exp, log1p, sigmoid, tanh
+from minidl.kernels._math import exp, log1p, quick_erf, sigmoid, tanh
 from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds
 
 _PIECE = 8_192  # elements
@@ -234,7 +234,7 @@ def gelu_forward_ref(x, y):
 def _gelu_forward(x, y):
     one, half, scale = x.dtype.type(1.0), x.dtype.type(0.5), x.dtype.type(_SQRT_HALF)
     for i in range(x.size):
-        y[i] = half * x[i] * (one + erf(x[i] * scale))
+        y[i] = half * x[i] * (one + quick_erf(x[i] * scale))
 
 
 @kernel(reference=gelu_forward_ref, parallel=True, serial_below=_SERIAL_BELOW)
@@ -256,7 +256,7 @@ def _gelu_backward(dy, x, dx):
     one, half, scale = x.dtype.type(1.0), x.dtype.type(0.5), x.dtype.type(_SQRT_HALF)
     peak = x.dtype.type(_DENSITY)
     for i in range(dy.size):
-        phi = half * (one + erf(x[i] * scale))
+        phi = half * (one + quick_erf(x[i] * scale))
         dx[i] = dy[i] * (phi + x[i] * peak * exp(-half * x[i] * x[i]))
 
 

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from minidl.kernels import ENABLED, kernel
-from minidl.kernels._math import erf, exp, from_order_key, log, log1p, order_key, sigmoid, tanh
+from minidl.kernels._math import (
+    erf,
+    exp,
+    from_order_key,
+    log,
+    log1p,
+    order_key,
+    quick_erf,
+    sigmoid,
+    tanh,
+)
 
 pytestmark = pytest.mark.skipif(not ENABLED, reason="MINIDL_JIT=0: there is no compiled code")
 
@@ -52,6 +62,12 @@ def map_erf(x, y):
 
 
 @kernel(reference=_no_reference)
+def map_quick_erf(x, y):
+    for i in range(x.size):
+        y[i] = quick_erf(x[i])
+
+
+@kernel(reference=_no_reference)
 def map_order(x, y):
     for i in range(x.size):
         y[i] = from_order_key(order_key(x[i]))
@@ -64,12 +80,13 @@ EXACT = {
     "tanh": (map_tanh, np.tanh),
     "sigmoid": (map_sigmoid, lambda x: 1 / (1 + np.exp(-x))),
     "erf": (map_erf, np.vectorize(math.erf, otypes=[np.longdouble])),
+    "quick_erf": (map_quick_erf, np.vectorize(math.erf, otypes=[np.longdouble])),
 }
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", EXACT)
-def test_error_is_below_three_ulp(name, dtype):
+def test_error_in_units_in_the_last_place(name, dtype):
     compiled, exact = EXACT[name]
     rng = np.random.default_rng(0)
     low, high = (-110, 95) if dtype is np.float32 else (-760, 720)  # past both ends of exp
@@ -88,7 +105,7 @@ def test_error_is_below_three_ulp(name, dtype):
         finite = np.isfinite(rounded)
         ulp = np.spacing(np.abs(rounded[finite])).astype(np.longdouble)
         error = np.abs(y[finite].astype(np.longdouble) - truth[finite]) / ulp
-    assert error.max() <= 2.5
+    assert error.max() <= (5.0 if name == "quick_erf" else 2.5)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
@@ -100,6 +117,7 @@ def test_error_is_below_three_ulp(name, dtype):
         ("tanh", [np.nan, 1, -1, 0, -0.0]),
         ("sigmoid", [np.nan, 1, 0, 0.5, 0.5]),
         ("erf", [np.nan, 1, -1, 0, -0.0]),
+        ("quick_erf", [np.nan, 1, -1, 0, -0.0]),
     ],
 )
 def test_nan_inf_and_signed_zero(name, expected, dtype):
