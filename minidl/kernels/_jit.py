@@ -35,10 +35,7 @@ Names that a kernel calls (`@helper`, `@piece`, other kernels) are imported as n
 through a module. Numba's rules for constants apply: a module constant is frozen when compiled.
 """
 
-import dis
-import hashlib
 import importlib.util
-import inspect
 import os
 import sys
 import threading
@@ -49,7 +46,6 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from minidl.kernels import _threads
-from minidl.kernels._cache import DiskCache
 
 ENABLED = os.environ.get("MINIDL_JIT", "1") != "0" and importlib.util.find_spec("numba") is not None
 """False: every kernel is its reference."""
@@ -115,6 +111,8 @@ class _Compilable:
 
     def stamp(self) -> str:
         """A hash of all that the machine code is made from: sources, constants, flags."""
+        import hashlib
+
         state = hashlib.sha256()
         for part in _reachable(self):
             code = part.function.__code__
@@ -177,6 +175,8 @@ class Kernel(_Compilable):
         self._serial = self._twin("")
 
     def _twin(self, suffix: str, **options: Any) -> Any:
+        from minidl.kernels._cache import DiskCache  # imports much that is needed only now
+
         dispatcher = self._build(suffix, **options)
         dispatcher._cache = DiskCache(self.name + suffix, self.stamp())
         compile_now = dispatcher._compiler.compile  # runs only when the disk has nothing
@@ -348,12 +348,14 @@ def _check_fastmath(flags: tuple[str, ...]) -> None:
 
 
 def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
-    code = inspect.unwrap(function).__code__
+    code = getattr(function, "__wrapped__", function).__code__
     return code.co_varnames[: code.co_argcount]
 
 
 def _names_used(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """(name, value) of the module's names in a function's code."""
+    import dis
+
     for step in dis.get_instructions(function.__code__):
         if step.opname == "LOAD_GLOBAL" and step.argval in function.__globals__:
             yield step.argval, function.__globals__[step.argval]

@@ -26,7 +26,7 @@ def _gather(table, ids, out):
             target[d] = source[d]
 
 
-@kernel(reference=gather_rows_ref, parallel=True, serial_below=200_000, size_of="out")
+@kernel(reference=gather_rows_ref, parallel=True, serial_below=1_000_000, size_of="out")
 def gather_rows(table, ids, out):
     """table (V, D); ids (N,); out (N, D).  out = table[ids]."""
     step = rows_a_piece(table.shape[1], _PIECE)
@@ -142,7 +142,7 @@ def _segment_sums(values, order, starts, first, out):
             out[j, d] = total[d]
 
 
-@kernel(reference=segment_sum_rows_ref, parallel=True, serial_below=200_000)
+@kernel(reference=segment_sum_rows_ref, parallel=True, serial_below=1_000_000)
 def segment_sum_rows(values, order, starts, out):
     """values (N, D); order (N,), starts (>= m+1,) of `group_ids`; out (m, D).
 

@@ -114,6 +114,7 @@ def test_a_damaged_file_is_compiled_anew(place, damage):
     }[damage]
     path.write_bytes(damaged)
     assert place.run() == "2.0"
+    assert path.read_bytes() != damaged  # it was noticed, and replaced
     assert path.stat().st_size == pytest.approx(len(content), rel=0.1)
 
 
