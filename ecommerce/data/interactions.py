@@ -15,6 +15,13 @@ from .ordering import group_order, tied
 if TYPE_CHECKING:
     from .clean import CleanReport
 
+# Stock codes of UCI Online Retail (I and II) that are no product: postage, carriage, discounts,
+# manual entries, samples, fees, adjustments, tests, vouchers. "*" stands for any ending.
+NON_PRODUCT = (
+    "POST", "DOT", "C2", "C3", "D", "M", "m", "S", "B", "AMAZONFEE", "BANK CHARGES", "CRUK",
+    "PADS", "ADJUST*", "TEST*", "gift_*", "GIFT",
+)
+
 NO_CODE = -1  # the code of a row whose user or item is missing in the file
 
 
@@ -26,12 +33,12 @@ def encode(ids: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.str_]]:
     """
     values = np.asarray(ids)
     if values.dtype.kind in "iu":
-        numbers, codes = np.unique(values, return_inverse=True)
-        return codes.astype(np.int32), numbers.astype(np.str_)
+        numbers, places = np.unique(values, return_inverse=True)
+        return places.astype(np.int32), numbers.astype(np.str_)
     if values.dtype.kind != "U":
         values = values.astype(np.str_)
-    table, codes = np.unique(values, return_inverse=True)
-    codes = codes.astype(np.int32)
+    table, places = np.unique(values, return_inverse=True)
+    codes: NDArray[np.int32] = places.astype(np.int32)
     if len(table) and table[0] == "":
         table, codes = table[1:], codes - np.int32(1)
     if len(table) and bool(np.all(np.strings.isdigit(table))):
@@ -344,11 +351,25 @@ class Interactions:
             result["value"] = (float(self.values.min()), float(self.values.max()))
         return result
 
-    def clean(self, **options: Any) -> tuple[Interactions, CleanReport]:
-        """Drop and merge rows, each for a named reason: see ``ecommerce.data.clean.clean``."""
+    def clean(
+        self,
+        *,
+        dedup: Literal["sum", "last", "first"] | None = "sum",
+        per: Literal["event", "pair"] = "event",
+        returns: Literal["cancel", "drop", "keep"] = "cancel",
+        drop_codes: Iterable[str] | None = NON_PRODUCT,
+        min_value: float | None = None,
+        kcore: tuple[int, int] | None = None,
+        ties: Literal["shuffle", "keep"] = "shuffle",
+        seed: int = 0,
+    ) -> tuple[Interactions, CleanReport]:
+        """Drop and merge rows, each for a named reason; every option in ``clean.clean``."""
         from .clean import clean
 
-        return clean(self, **options)
+        return clean(
+            self, dedup=dedup, per=per, returns=returns, drop_codes=drop_codes,
+            min_value=min_value, kcore=kcore, ties=ties, seed=seed,
+        )
 
 
 def _compact(
