@@ -48,3 +48,22 @@ def untaken(dout: Any, dx: Any) -> Any:
     if np.isfinite(array).all():
         return dx
     return masked(values(dout) != 0, dx)
+
+
+def take_flat(x: Any, places: Array) -> Any:
+    """Elements by flat index."""
+    return x.reshape(-1)[places] if type(x) is np.ndarray else x.take_flat(places)
+
+
+def add_flat(x: Any, places: Array, shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with the elements of x added at their flat places."""
+    if type(x) is not np.ndarray:
+        return x.add_flat(places, shape)
+    size = int(np.prod(shape, dtype=np.int64))
+    flat = np.bincount(places.reshape(-1), x.reshape(-1), minlength=size)  # sums in float64
+    return flat.astype(x.dtype).reshape(shape)
+
+
+def expand(x: Any, shape: tuple[int, ...]) -> Any:
+    """Broadcast to a shape."""
+    return np.broadcast_to(x, shape) if type(x) is np.ndarray else x.expand(shape)

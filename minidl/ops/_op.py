@@ -13,8 +13,11 @@
             return (dout * y if needs[0] else None, dout * x if needs[1] else None)
 
 Arrays are positional, settings keyword-only and hashable. `forward` returns the output (or a tuple
-of outputs) and what backward wants to see again; `backward` gets one gradient an output and returns
-one an array, None where `needs` is False. Neither writes into its arguments.
+of outputs) and what backward wants to see again; `backward` gets the gradient of the output (a
+tuple of gradients, None where unused, if there are several), the settings once more, and returns
+one gradient an array, None where `needs` is False. Neither writes into its arguments.
+
+A Python scalar may stand in for an array: it takes the other array's dtype and has no gradient.
 """
 
 from collections.abc import Callable
@@ -25,7 +28,7 @@ import numpy as np
 from minidl.typing import Array
 
 REGISTRY: dict[str, type["Op"]] = {}
-"""Every op by its class's name."""
+"""Every op of this package by its class's name."""
 
 empty = np.empty
 """The one place from which ops take new arrays: a captured step hands out kept buffers here."""
@@ -35,22 +38,31 @@ class Op:
     """Base of all ops; a subclass is never instantiated.
 
     saves: the names of what `forward` saves, in order. A name of an array argument or of an output
-    is that value; any other name is a constant (a mask, a shape, an index). An elementary op saves
-    no other array, and its backward uses only operations that arrays and Tensors share, so that it
-    can be differentiated again; a fused op has a `composite` in elementary ops instead.
+    is that value; any other name is a constant (a mask, a shape, an index). An *elementary* op
+    saves no other array, and its backward uses only operations that arrays and Tensors share
+    (`_math`), so that the gradient can be differentiated again. A *fused* op may save what it likes
+    besides all of its arrays, and has a `composite` twin in elementary ops: the oracle of its test,
+    and what is differentiated in its place where a second derivative is asked for.
+
+        composite(F, *tensors, **settings)      F: the functions of `minidl.functional`
     """
 
     saves: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ("out",)
-    view: ClassVar[bool] = False
-    """True: the output may share the memory of the first array."""
+    view: ClassVar[bool] = False  # the output may share the memory of the first array
+    to_float: ClassVar[bool] = False  # integers become the default float first, as in PyTorch
+    differentiable: ClassVar[bool] = True
+    crossed: ClassVar[bool] = False  # each of two arrays is saved for the other's gradient alone,
+    # so the engine leaves only its shape where the other needs none
     composite: ClassVar[Callable[..., Any] | None] = None
 
+    # derived from the above
     arrays: ClassVar[tuple[str, ...]]
     settings: ClassVar[tuple[str, ...]]
     saved_inputs: ClassVar[tuple[int, ...]]
     saves_output: ClassVar[bool]
-    watches: ClassVar[bool]  # whether a change in place could falsify what was saved
+    watches: ClassVar[bool]  # a change in place could falsify what was saved
+    takes_keep: ClassVar[bool]  # forward is told whether anything need be saved
 
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
@@ -59,20 +71,32 @@ class Op:
         if "forward" not in cls.__dict__:
             return  # a family's base
         code = cls.forward.__code__  # type: ignore[attr-defined]
-        count = code.co_argcount
+        count, keywords = code.co_argcount, code.co_kwonlyargcount
         cls.arrays = code.co_varnames[:count]
-        cls.settings = code.co_varnames[count : count + code.co_kwonlyargcount]
+        cls.settings = tuple(n for n in code.co_varnames[count : count + keywords] if n != "keep")
+        cls.takes_keep = "keep" in code.co_varnames[count : count + keywords]
         cls.saved_inputs = tuple(cls.arrays.index(n) for n in cls.saves if n in cls.arrays)
         cls.saves_output = any(name in cls.outputs for name in cls.saves)
         cls.watches = bool(cls.saved_inputs) or cls.saves_output
+        if not cls.__module__.startswith("minidl.ops"):
+            return
         if cls.__name__ in REGISTRY:
             raise TypeError(f"op {cls.__name__} is defined twice: give one of them another name")
         REGISTRY[cls.__name__] = cls
 
     @classmethod
     def flops(cls, *shapes: tuple[int, ...]) -> int:
-        """Floating-point operations of forward; one an output element unless a class says more."""
+        """Floating-point operations of forward, from the arrays' shapes.
+
+        One an output element of broadcast arrays, unless a class says otherwise.
+        """
         return int(np.prod(np.broadcast_shapes(*shapes), dtype=np.int64))
+
+    @classmethod
+    def bytes(cls, *arrays: Array) -> int:
+        """Bytes that forward must read and write: each array once, and as much as the largest."""
+        sizes = [array.nbytes for array in arrays]
+        return sum(sizes) + max(sizes, default=0)
 
 
 def sum_to(gradient: Any, shape: tuple[int, ...]) -> Any:
@@ -87,6 +111,6 @@ def sum_to(gradient: Any, shape: tuple[int, ...]) -> Any:
     return gradient.sum(axis=axes, keepdims=True).reshape(shape)
 
 
-def shape_of(x: Array | float) -> tuple[int, ...]:
-    """The shape of an array; () for a Python scalar."""
-    return getattr(x, "shape", ())
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of what an op saved: an array, a Python scalar, or a shape left in its place."""
+    return x if type(x) is tuple else getattr(x, "shape", ())

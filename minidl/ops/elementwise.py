@@ -59,6 +59,7 @@ class Mul(Op):
     """
 
     saves = ("x", "y")
+    crossed = True
 
     @staticmethod
     def forward(x, y):
@@ -81,6 +82,7 @@ class Div(Op):
     """
 
     saves = ("x", "y")
+    to_float = True
 
     @staticmethod
     def forward(x, y):
@@ -122,6 +124,7 @@ class Exp(Op):
     """
 
     saves = ("out",)
+    to_float = True
 
     @staticmethod
     def forward(x):
@@ -144,6 +147,7 @@ class Log(Op):
     """
 
     saves = ("x",)
+    to_float = True
 
     @staticmethod
     def forward(x):
@@ -165,6 +169,7 @@ class Sqrt(Op):
     """
 
     saves = ("out",)
+    to_float = True
 
     @staticmethod
     def forward(x):
@@ -207,6 +212,7 @@ class Tanh(Op):
     """
 
     saves = ("out",)
+    to_float = True
 
     @staticmethod
     def forward(x):
@@ -217,3 +223,20 @@ class Tanh(Op):
     def backward(dout, saved, needs):
         (out,) = saved
         return (dout * (1 - out * out),)
+
+
+class Alias(Op):
+    """The tensor itself, as a node of its own.
+
+        out = x;   dx = dout
+
+    Shapes: out as x.
+    """
+
+    @staticmethod
+    def forward(x):
+        return x, ()
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        return (dout,)

@@ -1,6 +1,6 @@
 """Matrix products: each is one call of BLAS, forward and for each gradient."""
 
-from minidl.ops._op import Op, sum_to
+from minidl.ops._op import Op, shape_of, sum_to
 
 
 class MatMul(Op):
@@ -12,6 +12,7 @@ class MatMul(Op):
     """
 
     saves = ("x", "y")
+    crossed = True
 
     @staticmethod
     def forward(x, y):
@@ -20,8 +21,8 @@ class MatMul(Op):
     @staticmethod
     def backward(dout, saved, needs):
         x, y = saved
-        dx = sum_to(dout @ y.swapaxes(-1, -2), x.shape) if needs[0] else None
-        dy = sum_to(x.swapaxes(-1, -2) @ dout, y.shape) if needs[1] else None
+        dx = sum_to(dout @ y.swapaxes(-1, -2), shape_of(x)) if needs[0] else None
+        dy = sum_to(x.swapaxes(-1, -2) @ dout, shape_of(y)) if needs[1] else None
         return dx, dy
 
     @classmethod
@@ -30,22 +31,3 @@ class MatMul(Op):
         x, y = shapes
         batch = super().flops(x[:-2], y[:-2])
         return 2 * batch * x[-2] * x[-1] * y[-1]
-
-
-class SwapAxes(Op):
-    """Exchange two axes, without copying.
-
-        out = x with axes `first` and `second` exchanged;   dx = dout with them exchanged back
-
-    Shapes: x any with both axes.
-    """
-
-    view = True
-
-    @staticmethod
-    def forward(x, *, first, second):
-        return x.swapaxes(first, second), ()
-
-    @staticmethod
-    def backward(dout, saved, needs, *, first, second):
-        return (dout.swapaxes(first, second),)

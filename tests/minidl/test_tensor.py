@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-import minidl
-from minidl.tensor import grad, no_grad, tensor
+from minidl import grad, no_grad, tensor
 
 
 def test_gradient_of_a_product_and_a_broadcast_sum():
@@ -54,12 +53,12 @@ def test_a_change_in_place_of_a_saved_value_is_found():
     x = tensor(2.0, requires_grad=True)
     y = x * x
     x.version[0] += 1
-    with pytest.raises(RuntimeError, match="changed in place"):
+    with pytest.raises(RuntimeError, match="modified by an in-place"):
         y.backward()
 
 
 def test_shapes_that_do_not_broadcast_are_named():
-    with pytest.raises(ValueError, match=r"mul: shapes x \(2,\), y \(3,\)"):
+    with pytest.raises(ValueError, match=r"mul: shapes do not .* got x \(2,\), y \(3,\)"):
         tensor([1.0, 2.0]) * tensor([1.0, 2.0, 3.0])
 
 
@@ -68,7 +67,6 @@ def test_no_grad_records_nothing():
     with no_grad():
         y = x * x
     assert not y.requires_grad
-    assert minidl.__version__
 
 
 def test_second_derivative_of_tanh_and_a_quotient():
@@ -114,3 +112,33 @@ def test_matmul_broadcasts_and_differentiates_twice():
     (second,) = grad(dx.sum(), x)  # d/dx of sum 2 x w w^T
     row = 2 * (w.array @ w.array.T).sum(0)
     np.testing.assert_allclose(second.array, np.broadcast_to(row, (2, 3, 4)))
+
+
+def test_a_change_of_a_view_reaches_its_owner_and_other_views():
+    x = tensor([1.0, 2.0, 3.0, 4.0], dtype=np.float64, requires_grad=True)
+    y = x * 2.0
+    matrix, turned = y.reshape(2, 2), y.reshape(2, 2).swapaxes(0, 1)
+    matrix.copy_(matrix * 2.0 * matrix.detach().array.copy())
+    np.testing.assert_array_equal(y.array, [8, 32, 72, 128])
+    (turned * tensor([[1.0, 10.0], [100.0, 1000.0]], dtype=np.float64)).sum().backward()
+    np.testing.assert_array_equal(x.grad.array, 8 * x.array * [1, 100, 10, 1000])
+
+
+def test_a_leaf_cannot_change_while_ops_are_recorded():
+    x = tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(RuntimeError, match="leaf"):
+        x.copy_(0.0)
+    with pytest.raises(RuntimeError, match="leaf"):
+        x.reshape(2, 1).copy_(0.0)
+    with no_grad():
+        x.copy_(5.0)
+    np.testing.assert_array_equal(x.array, [5, 5])
+
+
+def test_a_saved_value_overwritten_raises():
+    x = tensor([1.0, 2.0], requires_grad=True)
+    y = x * 1.0
+    z = (y * y).sum()
+    y.copy_(0.0)
+    with pytest.raises(RuntimeError, match="in-place"):
+        z.backward()

@@ -1,0 +1,526 @@
+"""Tensor, Node and `apply`: an array with a place on the tape, and what puts it there.
+
+`apply(op, *tensors, **settings)` runs the op's forward on the arrays and, if a gradient may be
+asked for, gives the result a Node: the op, what it saved, and the nodes of its arguments. How the
+tape is walked back stands in `_walk`, changes in place in `_inplace`; the functions that users
+call, and that Tensor has as methods, in `functional`.
+"""
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from minidl.dtypes import float32, get_default_dtype, result_dtype
+from minidl.ops import elementwise as ew
+from minidl.ops import linear
+from minidl.ops._op import Op
+from minidl.ops.shape import Cast
+from minidl.typing import Array
+
+if TYPE_CHECKING:
+    from minidl.sparse import RowSparse
+
+_ndarray = np.ndarray
+_count = itertools.count()
+
+
+class _Mode(threading.local):
+    """What is switched on, for each thread apart: a loader's thread must not stop training's."""
+
+    grad = True
+    inference = False
+
+
+_mode = _Mode()
+
+observers: list[Callable[["Node"], None]] = []
+"""Called with each new Node: anomaly detection and the profiler listen here."""
+
+
+class Node:
+    """One application of an op, as backward needs it.
+
+    parents has for each array a Node, a leaf Tensor, or None where no gradient is needed; grad
+    gathers the gradient in a walk; cells are the version cells of the storages whose values
+    were saved, version the sum they then had; where is the user's line, under detect_anomaly.
+    """
+
+    __slots__ = (
+        "__weakref__", "cells", "grad", "hooks", "needs", "op", "parents", "saved", "seq",
+        "settings", "version", "where",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        op: type[Op],
+        settings: dict[str, Any] | None,
+        saved: Any,
+        needs: tuple[bool, ...],
+        parents: tuple[Any, ...],
+    ):
+        self.op = op
+        self.settings = settings
+        self.saved = saved
+        self.needs = needs
+        self.parents = parents
+        self.seq = next(_count)
+        self.grad: Any = None
+        self.cells: Sequence[list[int]] = ()
+        self.version = 0
+        self.hooks: list[Any] | None = None
+        self.where: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.op.__name__}>"
+
+    def name(self) -> str:
+        return self.op.__name__
+
+
+class Pick(Op):
+    """One of the outputs of an op that has several; the walk gathers their gradients in a list."""
+
+    @staticmethod
+    def forward(x, *, index):
+        return x[index], ()
+
+
+class Tensor:
+    """An array with a place on the tape.
+
+    array: the ndarray. grad: the gradient of a leaf after backward, a Tensor or, for a table of
+    which few rows were used, a RowSparse. node: what made it, None for a leaf. version: a cell
+    shared by all tensors on one storage, counting changes in place. origin: for a view, the tensor
+    that owns the storage and the ops that lead from it to here; stamp: the version `node` is of.
+    """
+
+    __slots__ = (
+        "__dict__", "__weakref__", "array", "grad", "hooks", "node", "origin", "requires_grad",
+        "stamp", "version",
+    )  # fmt: skip
+    __array_ufunc__ = None  # so that ndarray + Tensor reaches Tensor.__radd__
+    __array_priority__ = 1000
+
+    if TYPE_CHECKING:  # the functions marked @method
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __init__(self, array: Array, requires_grad: bool = False, node: Node | None = None):
+        self.array = array
+        self.requires_grad = requires_grad
+        self.node = node
+        self.grad: Tensor | RowSparse | None = None
+        self.version = [0]
+        self.origin: tuple[Tensor, tuple[Any, ...]] | None = None
+        self.stamp = 0
+        self.hooks: list[Any] | None = None
+
+    # what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.node is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        return self.node
+
+    @property
+    def _version(self) -> int:
+        return self.version[0]
+
+    def __len__(self) -> int:
+        if not self.array.ndim:
+            raise TypeError("len: a 0-d tensor has no length")
+        return len(self.array)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> bool:
+        if self.array.size != 1:
+            raise ValueError(
+                f"bool: the truth of a tensor of shape {self.shape} is ambiguous; "
+                "use .any() or .all()"
+            )
+        return bool(self.array.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.array.dtype.kind not in "iu":
+            raise TypeError(f"only an integer tensor can be an index, got {self.dtype}")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.array.size == 1 else repr(self)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.array, separator=", ", prefix="tensor(", precision=4)
+        plain = self.dtype in (float32, np.dtype("int64"), np.dtype("bool"))
+        dtype = "" if plain else f", dtype=minidl.{self.dtype}"
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        if self.node is not None:
+            grad = f", grad_fn={self.node!r}"
+        return f"tensor({text}{dtype}{grad})"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        array = self.numpy()
+        return array if dtype is None and not copy else np.array(array, dtype=dtype)
+
+    # out of the tape
+
+    def numpy(self, *, force: bool = False) -> Array:
+        """The array itself, not a copy. A tensor that requires a gradient needs force=True."""
+        if self.requires_grad and not force:
+            raise RuntimeError("numpy: this tensor requires a gradient; call detach().numpy()")
+        return self.array
+
+    def detach(self) -> "Tensor":
+        """The same storage, off the tape."""
+        out = Tensor(self.array)
+        out.version = self.version
+        return out
+
+    def item(self) -> Any:
+        """The one element as a Python number."""
+        if self.array.size != 1:
+            raise ValueError(f"item: one element is needed, this tensor has shape {self.shape}")
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return self.array.tolist()
+
+    @property
+    def data(self) -> "Tensor":
+        """The same storage, off the tape and with a version of its own: changes go unseen."""
+        return Tensor(self.array)
+
+    @data.setter
+    def data(self, value: "Tensor") -> None:
+        self.array = value.array
+
+    # gradients
+
+    def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
+        """Switch recording for this leaf on or off."""
+        if self.node is not None and not requires_grad:
+            raise RuntimeError("requires_grad_: only a leaf can be switched off; use detach()")
+        if requires_grad and self.array.dtype.kind != "f":
+            raise RuntimeError(
+                f"requires_grad_: only floating point takes a gradient, got {self.dtype}"
+            )
+        self.requires_grad = requires_grad
+        return self
+
+    def backward(
+        self,
+        gradient: "Tensor | None" = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: "Sequence[Tensor] | None" = None,
+    ) -> None:
+        """Add d self / d leaf, times `gradient` (1 for a scalar), to the grad of every leaf."""
+        from minidl._walk import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+    def register_hook(self, hook: Callable[["Tensor"], Any]) -> "HookHandle":
+        """Call `hook(grad)` when the gradient is known; a result other than None replaces it."""
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: this tensor does not require a gradient")
+        owner: Any = self.node or self
+        if owner.hooks is None:
+            owner.hooks = []
+        owner.hooks.append(hook)
+        return HookHandle(owner.hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a tensor that is not a leaf in .grad as well."""
+        if self.node is not None:
+
+            def keep(grad: Tensor) -> None:
+                self.grad = grad if self.grad is None else self.grad + grad
+
+            self.register_hook(keep)
+
+    # arithmetic; the rest of the methods are the functions marked @method
+
+    def __add__(self, other):
+        return apply2(ew.Add, self, other)
+
+    def __radd__(self, other):
+        return apply2(ew.Add, other, self)
+
+    def __sub__(self, other):
+        return apply2(ew.Sub, self, other)
+
+    def __rsub__(self, other):
+        return apply2(ew.Sub, other, self)
+
+    def __mul__(self, other):
+        return apply2(ew.Mul, self, other)
+
+    def __rmul__(self, other):
+        return apply2(ew.Mul, other, self)
+
+    def __truediv__(self, other):
+        return apply2(ew.Div, self, other)
+
+    def __rtruediv__(self, other):
+        return apply2(ew.Div, other, self)
+
+    def __neg__(self):
+        return apply1(ew.Neg, self)
+
+    def __matmul__(self, other):
+        return apply2(linear.MatMul, self, other)
+
+
+class HookHandle:
+    """Takes a hook away again: `handle.remove()`."""
+
+    def __init__(self, hooks: list[Any], hook: Any):
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        if self._hook in self._hooks:
+            self._hooks.remove(self._hook)
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def method(function: _Function) -> _Function:
+    """A function of `functional` that is also a method of Tensor."""
+    setattr(Tensor, function.__name__, function)
+    return function
+
+
+def as_tensor_like(x: Any, like: Tensor) -> Tensor:
+    """x itself if a Tensor, else a tensor of its value."""
+    if isinstance(x, Tensor):
+        return x
+    array = np.asarray(x)
+    if not isinstance(x, (_ndarray, np.generic)):
+        array = array.astype(result_dtype([like.array, x]))
+    return Tensor(array)
+
+
+# recording
+
+
+_ONE = (True,)
+
+
+def _watch(node: Node, tensors: Sequence[Any], out: Tensor) -> None:
+    """Note the versions of the storages whose values the node saved."""
+    op = node.op
+    cells = [tensors[i].version for i in op.saved_inputs if isinstance(tensors[i], Tensor)]
+    if op.saves_output:
+        cells.append(out.version)
+    node.cells = cells
+    node.version = sum([cell[0] for cell in cells])
+
+
+def apply1(op: type[Op], x: Tensor) -> Tensor:
+    """`apply` for one array and no settings: the hot path of small models."""
+    if op.to_float and x.array.dtype.kind != "f":
+        x = cast(x, get_default_dtype())
+    if x.origin is not None:
+        refresh(x)
+    array, saved = op.forward(x.array)
+    out = Tensor(array if type(array) is _ndarray else np.asarray(array))
+    if x.requires_grad and _mode.grad and op.differentiable:
+        out.node = node = Node(op, None, saved, _ONE, (x.node or x,))
+        out.requires_grad = True
+        if op.watches:
+            _watch(node, (x,), out)
+        if observers:
+            _tell(node)
+    return out
+
+
+def apply2(op: type[Op], x: Any, y: Any) -> Tensor:
+    """`apply` for two arrays, either of which may be a Python scalar, with PyTorch's promotion."""
+    xt, yt = isinstance(x, Tensor), isinstance(y, Tensor)
+    if xt and x.origin is not None:
+        refresh(x)
+    if yt and y.origin is not None:
+        refresh(y)
+    if not (
+        xt
+        and x.array.dtype.kind == "f"
+        and (x.array.dtype is y.array.dtype if yt else type(y) is float or type(y) is int)
+    ):
+        x, y = promoted(op, x, y)
+        xt, yt = isinstance(x, Tensor), isinstance(y, Tensor)
+    try:
+        array, saved = op.forward(x.array if xt else x, y.array if yt else y)
+    except ValueError as error:
+        raise explained(op, (x, y), error) from None
+    out = Tensor(array if type(array) is _ndarray else np.asarray(array))
+    x_needs, y_needs = xt and x.requires_grad, yt and y.requires_grad
+    if (x_needs or y_needs) and _mode.grad and op.differentiable:
+        parents = ((x.node or x) if x_needs else None, (y.node or y) if y_needs else None)
+        if op.crossed and not (x_needs and y_needs):
+            if x_needs:
+                saved, x = (np.shape(saved[0]), saved[1]), None
+            else:
+                saved, y = (saved[0], np.shape(saved[1])), None
+        out.node = node = Node(op, None, saved, (x_needs, y_needs), parents)
+        out.requires_grad = True
+        if op.watches:
+            _watch(node, (x, y), out)
+        if observers:
+            _tell(node)
+    return out
+
+
+def apply(op: type[Op], *tensors: Any, **settings: Any) -> Any:
+    """Run an op on tensors (or arrays, or Python scalars), and record it if a gradient may follow.
+
+    Returns a Tensor, or a tuple of Tensors for an op with several outputs. Dtypes are the caller's
+    affair: see `promoted`.
+    """
+    for t in tensors:
+        if isinstance(t, Tensor) and t.origin is not None:
+            refresh(t)
+    needs = tuple([isinstance(t, Tensor) and t.requires_grad for t in tensors])
+    recording = _mode.grad and op.differentiable and any(needs)
+    arrays = [t.array if isinstance(t, Tensor) else t for t in tensors]
+    try:
+        if op.takes_keep:
+            array, saved = op.forward(*arrays, keep=recording, **settings)
+        else:
+            array, saved = op.forward(*arrays, **settings)
+    except ValueError as error:
+        raise explained(op, tensors, error) from None
+    if type(array) is tuple:
+        outs = tuple([Tensor(np.asarray(a)) for a in array])
+        if recording:
+            _record_several(op, settings, saved, needs, tensors, outs)
+        return outs
+    out = Tensor(array if type(array) is _ndarray else np.asarray(array))
+    first = tensors[0]
+    if op.view and isinstance(first, Tensor) and shares_storage(out.array, first.array):
+        become_view(out, first, op, settings)
+    if recording:
+        out.node = node = Node(op, settings, saved, needs, _parents(tensors, needs))
+        out.requires_grad = True
+        if op.watches:
+            _watch(node, tensors, out)
+        if observers:
+            _tell(node)
+    return out
+
+
+def _parents(tensors: Sequence[Any], needs: Sequence[bool]) -> tuple[Any, ...]:
+    return tuple([(t.node or t) if need else None for t, need in zip(tensors, needs)])
+
+
+def _record_several(op, settings, saved, needs, tensors, outs) -> None:
+    node = Node(op, settings, saved, needs, _parents(tensors, needs))
+    _watch(node, tensors, outs[0])
+    for index, out in enumerate(outs):
+        if op.saves_output and op.outputs[index] in op.saves and index:
+            node.cells = [*node.cells, out.version]
+        if out.array.dtype.kind == "f":
+            out.node = Node(Pick, {"index": index}, (), _ONE, (node,))
+            out.requires_grad = True
+    if observers:
+        _tell(node)
+
+
+def _tell(node: Node) -> None:
+    for observer in observers:
+        observer(node)
+
+
+def explained(op: type[Op], tensors: Sequence[Any], error: Exception) -> ValueError:
+    """An op's ValueError with the op's name, and the shapes and names of its arguments."""
+    named = ", ".join(
+        f"{name} {np.shape(t.array if isinstance(t, Tensor) else t)}"
+        for name, t in zip(op.arrays, tensors)
+    )
+    text = str(error)
+    if "broadcast" in text:
+        text = "shapes do not broadcast: sizes must be equal, or 1, from the last axis on"
+    return ValueError(f"{op.__name__.lower()}: {text}; got {named}")
+
+
+# dtypes
+
+
+def cast(x: Tensor, dtype: np.dtype) -> Tensor:
+    """x in another dtype; x itself if it has it."""
+    return x if x.array.dtype == dtype else apply(Cast, x, dtype=dtype)
+
+
+def promoted(op: type[Op], x: Any, y: Any) -> tuple[Any, Any]:
+    """Two operands in the dtype of their result; a Python scalar stays one where it fits."""
+    operands = [t.array if isinstance(t, Tensor) else t for t in (x, y)]
+    dtype = result_dtype(operands)
+    if op.to_float and dtype.kind != "f":
+        dtype = get_default_dtype()
+    return _in_dtype(x, dtype), _in_dtype(y, dtype)
+
+
+def _in_dtype(x: Any, dtype: np.dtype) -> Any:
+    if isinstance(x, Tensor):
+        return cast(x, dtype)
+    if isinstance(x, (_ndarray, np.generic)):
+        return np.asarray(x, dtype=dtype)
+    return dtype.type(x) if dtype.kind == "b" else x
+
+
+# views: the storage of a view has one owner, and whoever changes it changes what all others show
+
+
+def shares_storage(out: Array, array: Array) -> bool:
+    """Whether a view op's output lies in its input's memory (a reshape may have had to copy)."""
+    return out is array or out.base is array or (out.base is not None and out.base is array.base)
+
+
+def become_view(out: Tensor, source: Tensor, op: type[Op], settings: dict[str, Any]) -> None:
+    """Note that `out` is `op` of `source`, on the same storage."""
+    owner, path = source.origin or (source, ())
+    out.version = source.version
+    out.stamp = source.version[0]
+    out.origin = (owner, (*path, (op, settings)))
+
+
+def refresh(view: Tensor) -> None:
+    """Bring the node of a view up to date, after its storage was changed through another tensor."""
+    if view.stamp == view.version[0] or view.origin is None:
+        return
+    owner, path = view.origin
+    view.stamp = view.version[0]
+    if owner.requires_grad and owner.node is not None:
+        fresh, before, _mode.grad = owner, _mode.grad, True
+        try:
+            for op, settings in path:
+                fresh = apply(op, fresh, **settings)
+        finally:
+            _mode.grad = before
+        view.node, view.requires_grad = fresh.node, True

@@ -1,0 +1,105 @@
+"""RowSparse: the gradient of a table of which a step used few rows."""
+
+from typing import Any
+
+import numpy as np
+
+from minidl import kernels
+from minidl.typing import Array, IntArray
+
+
+class RowSparse:
+    """A matrix that is zero outside some rows: `dense[rows[i]] += values[i]`.
+
+    rows (N,) int64, may repeat until `coalesced()`; values (N, D); shape (V, D). A sum with another
+    RowSparse is a concatenation, a sum with an array is an array.
+    """
+
+    __slots__ = ("is_coalesced", "rows", "shape", "values")
+    __array_ufunc__ = None  # so that ndarray + RowSparse reaches __radd__
+
+    def __init__(
+        self,
+        rows: IntArray,
+        values: Array,
+        shape: tuple[int, ...],
+        is_coalesced: bool = False,
+    ):
+        if values.shape != (len(rows), *shape[1:]):
+            raise ValueError(
+                f"RowSparse: rows {rows.shape} of a table {shape} need values "
+                f"{(len(rows), *shape[1:])}, got {values.shape}"
+            )
+        self.rows = rows
+        self.values = values
+        self.shape = shape
+        self.is_coalesced = is_coalesced
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.values.dtype
+
+    @property
+    def is_sparse(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"RowSparse({len(self.rows)} rows of {self.shape}, dtype={self.dtype})"
+
+    def coalesced(self) -> "RowSparse":
+        """Each row once, in ascending order, repeated ones summed in the order they came in."""
+        if self.is_coalesced:
+            return self
+        width = int(np.prod(self.shape[1:], dtype=np.int64))
+        values = np.ascontiguousarray(self.values).reshape(len(self.rows), width)
+        rows, sums = sum_by_row(self.rows, values)
+        return RowSparse(rows, sums.reshape(len(rows), *self.shape[1:]), self.shape, True)
+
+    def to_dense(self) -> Array:
+        """The whole table, mostly zeros."""
+        dense = np.zeros(self.shape, self.dtype)
+        self.add_to(dense)
+        return dense
+
+    def add_to(self, dense: Array) -> None:
+        """Add to an array of the table's shape, in place."""
+        merged = self.coalesced()
+        dense[merged.rows] += merged.values
+
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, RowSparse):
+            if other.shape != self.shape:
+                raise ValueError(f"RowSparse: shapes {self.shape} and {other.shape} differ")
+            return RowSparse(
+                np.concatenate([self.rows, other.rows]),
+                np.concatenate([self.values, other.values]),
+                self.shape,
+            )
+        if isinstance(other, np.ndarray):
+            dense = np.array(other)
+            self.add_to(dense)
+            return dense
+        return NotImplemented
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: float) -> "RowSparse":
+        return RowSparse(self.rows, self.values * factor, self.shape, self.is_coalesced)
+
+    __rmul__ = __mul__
+
+
+def sum_by_row(rows: IntArray, values: Array) -> tuple[IntArray, Array]:
+    """The distinct `rows`, ascending, and for each the sum of its `values`, in order of arrival.
+
+    rows (N,) int64, values (N, D); returns (M,) and (M, D). Time depends on N and D only.
+    """
+    n = len(rows)
+    rows = np.ascontiguousarray(rows, dtype=np.int64)
+    order, distinct = np.empty(n, np.int64), np.empty(n, np.int64)
+    starts, count = np.empty(n + 1, np.int64), np.empty(1, np.int64)
+    kernels.group_ids(rows, order, distinct, starts, count)
+    m = int(count[0])
+    sums = np.empty((m, values.shape[1]), values.dtype)
+    kernels.segment_sum_rows(values, order, starts, sums)
+    return distinct[:m].copy(), sums
