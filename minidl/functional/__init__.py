@@ -1,12 +1,14 @@
-"""Functions on tensors: a signature, a line of documentation, and the ops that do the work."""
+"""Functions on tensors: a signature, a line of documentation, and the ops that do the work.
 
-from minidl.functional.creation import tensor
-from minidl.functional.elementwise import exp, log, masked, sqrt, tanh
-from minidl.functional.index import add_flat, copy_, take_flat
-from minidl.functional.reduce import sum
-from minidl.functional.shape import expand, reshape, swapaxes
+Each family's `__all__` says what is public; many are methods of Tensor as well.
+"""
 
-__all__ = [
-    "add_flat", "copy_", "exp", "expand", "log", "masked", "reshape", "sqrt", "sum", "swapaxes",
-    "take_flat", "tanh", "tensor",
-]  # fmt: skip
+from minidl.functional import creation, elementwise, index, reduce, shape
+from minidl.functional.creation import *  # noqa: F403
+from minidl.functional.elementwise import *  # noqa: F403
+from minidl.functional.index import *  # noqa: F403
+from minidl.functional.reduce import *  # noqa: F403
+from minidl.functional.shape import *  # noqa: F403
+
+_FAMILIES = (creation, elementwise, index, reduce, shape)
+__all__ = [name for family in _FAMILIES for name in family.__all__]  # noqa: PLE0604

@@ -7,6 +7,8 @@ import numpy as np
 from minidl._tensor import Tensor
 from minidl.dtypes import as_dtype, get_default_dtype
 
+__all__ = ["tensor"]
+
 
 def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False):
     """A leaf with a copy of `data`: numbers, nested sequences, an array, or a Tensor.

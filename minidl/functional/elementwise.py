@@ -4,6 +4,8 @@ from minidl._tensor import Tensor, apply, apply1, cast, method
 from minidl.ops import elementwise as ops
 from minidl.typing import Array
 
+__all__ = ["exp", "log", "sqrt", "tanh", "masked", "astype"]
+
 
 @method
 def exp(input: Tensor) -> Tensor:

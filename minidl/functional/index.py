@@ -9,6 +9,8 @@ from minidl._tensor import Tensor, apply, method
 from minidl.ops import index as ops
 from minidl.typing import Array
 
+__all__ = ["take_flat", "add_flat", "copy_"]
+
 
 @method
 def take_flat(input: Tensor, places: Array) -> Tensor:

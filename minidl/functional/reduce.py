@@ -6,6 +6,8 @@ from minidl._tensor import Tensor, apply, method
 from minidl.functional._common import axes_of
 from minidl.ops import reduce as ops
 
+__all__ = ["sum"]
+
 
 @method
 def sum(

@@ -8,6 +8,8 @@ from minidl._tensor import Tensor, apply, method
 from minidl.functional._common import one_axis, sizes_of
 from minidl.ops import shape as ops
 
+__all__ = ["reshape", "expand", "swapaxes"]
+
 
 @method
 def reshape(input: Tensor, *shape: Any) -> Tensor:
