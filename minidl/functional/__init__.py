@@ -11,4 +11,4 @@ from minidl.functional.reduce import *  # noqa: F403
 from minidl.functional.shape import *  # noqa: F403
 
 _FAMILIES = (creation, elementwise, index, reduce, shape)
-__all__ = [name for family in _FAMILIES for name in family.__all__]  # noqa: PLE0604
+__all__ = [name for family in _FAMILIES for name in family.__all__]

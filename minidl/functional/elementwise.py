@@ -4,7 +4,7 @@ from minidl._tensor import Tensor, apply, apply1, cast, method
 from minidl.ops import elementwise as ops
 from minidl.typing import Array
 
-__all__ = ["exp", "log", "sqrt", "tanh", "masked", "astype"]
+__all__ = ["astype", "exp", "log", "masked", "sqrt", "tanh"]
 
 
 @method

@@ -9,7 +9,7 @@ from minidl._tensor import Tensor, apply, method
 from minidl.ops import index as ops
 from minidl.typing import Array
 
-__all__ = ["take_flat", "add_flat", "copy_"]
+__all__ = ["add_flat", "copy_", "take_flat"]
 
 
 @method

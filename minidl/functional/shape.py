@@ -8,7 +8,7 @@ from minidl._tensor import Tensor, apply, method
 from minidl.functional._common import one_axis, sizes_of
 from minidl.ops import shape as ops
 
-__all__ = ["reshape", "expand", "swapaxes"]
+__all__ = ["expand", "reshape", "swapaxes"]
 
 
 @method
