@@ -45,7 +45,18 @@ from minidl.functional import *  # noqa: F403
 from minidl.functional import __all__ as _functions
 
 if TYPE_CHECKING:
-    from minidl import data, io, kernels, linalg, nn, optim, random, sparse, testing, train
+    from minidl import (  # noqa: F401
+        data,
+        io,
+        kernels,
+        linalg,
+        nn,
+        optim,
+        random,
+        sparse,
+        testing,
+        train,
+    )
 
 __version__ = "0.1.0"
 

@@ -355,7 +355,10 @@ def apply1(op: type[Op], x: Tensor) -> Tensor:
         out.node = node = Node(op, None, saved, _ONE, (x.node or x,))
         out.requires_grad = True
         if op.watches:
-            _watch(node, (x,), out)
+            if op.saves_output and not op.saved_inputs:
+                node.cells = (out.version,)
+            else:
+                _watch(node, (x,), out)
         if observers:
             _tell(node)
     return out
@@ -383,15 +386,19 @@ def apply2(op: type[Op], x: Any, y: Any) -> Tensor:
     x_needs, y_needs = xt and x.requires_grad, yt and y.requires_grad
     if (x_needs or y_needs) and _mode.grad and op.differentiable:
         parents = ((x.node or x) if x_needs else None, (y.node or y) if y_needs else None)
-        if op.crossed and not (x_needs and y_needs):
-            if x_needs:
-                saved, x = (np.shape(saved[0]), saved[1]), None
-            else:
-                saved, y = (saved[0], np.shape(saved[1])), None
         out.node = node = Node(op, None, saved, (x_needs, y_needs), parents)
         out.requires_grad = True
         if op.watches:
-            _watch(node, (x, y), out)
+            if not op.crossed or (x_needs and y_needs):
+                _watch(node, (x, y), out)
+            elif x_needs:  # only y's value will be used: of x the shape is enough
+                node.saved = (saved[0].shape, saved[1])
+                if yt:
+                    node.cells, node.version = (y.version,), y.version[0]
+            else:
+                node.saved = (saved[0], saved[1].shape)
+                if xt:
+                    node.cells, node.version = (x.version,), x.version[0]
         if observers:
             _tell(node)
     return out

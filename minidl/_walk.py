@@ -152,7 +152,13 @@ def _walk(
                 if node.op is Pick:
                     _gather(node, part)
                     continue
-                parts = _step(node, part, keep, create_graph)
+                saved = node.saved
+                if saved is None or create_graph or node.settings is not None or node.cells:
+                    parts = _step(node, part, keep, create_graph)
+                else:  # the same, for the simplest case, without a call
+                    if not keep:
+                        node.saved = None
+                    parts = node.op.backward(part, saved, node.needs)
                 if check_for_nan:
                     _check(node, parts)
                 for parent, part in zip(node.parents, parts):

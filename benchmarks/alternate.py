@@ -1,0 +1,140 @@
+"""Time the same work in several libraries, fairly.
+
+In one process two libraries' thread pools starve each other, and one after the other they meet the
+machine in different moods. So each library has a process of its own, all are warmed up, and then
+rounds alternate between the waiting processes: while one works, the others sleep on a pipe.
+
+    class OpChain(Work):
+        def minidl(self): ...return a callable that does the work once and returns a checksum
+        def torch(self): ...
+
+    results = alternate("benchmarks.speed.op_chain:OpChain", ["minidl", "torch"], rounds=20)
+"""
+
+import importlib
+import importlib.metadata
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+
+class Work:
+    """What is to be timed: one method a library, each returns a callable that does it once."""
+
+    repeats = 1  # how often a round does the work; its time is divided by this
+
+    def __init__(self, **settings: Any):
+        for name, value in settings.items():
+            setattr(self, name, value)
+
+
+def alternate(
+    target: str, libraries: Sequence[str], rounds: int = 20, **settings: Any
+) -> dict[str, dict[str, Any]]:
+    """Seconds of each round for each library whose import works: {library: {times, checksum}}.
+
+    target: "module:class" of a Work; settings: its attributes. A library that is not installed is
+    left out.
+    """
+    command = [sys.executable, "-m", "benchmarks.alternate", target, json.dumps(settings)]
+    workers = {
+        name: subprocess.Popen(
+            [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in libraries
+    }
+    results: dict[str, dict[str, Any]] = {}
+    for name, worker in list(workers.items()):  # warm up one after the other
+        ready = _ask(worker, "prepare")
+        if "missing" in ready:
+            workers.pop(name).wait()
+            continue
+        results[name] = {"times": [], **ready}
+    for _ in range(rounds):
+        for name, worker in workers.items():
+            results[name]["times"].append(_ask(worker, "round")["seconds"])
+    for name, worker in workers.items():
+        results[name].update(_ask(worker, "end"))
+        worker.wait()
+    for result in results.values():
+        result["median"] = statistics.median(result["times"])
+        result["spread"] = _spread(result["times"])
+    return results
+
+
+def _ask(worker: subprocess.Popen, request: str) -> dict[str, Any]:
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write(request + "\n")
+    worker.stdin.flush()
+    line = worker.stdout.readline()
+    if not line:
+        raise RuntimeError(f"a worker ended early (exit code {worker.wait()}): see its error above")
+    return json.loads(line)
+
+
+def _spread(times: list[float]) -> float:
+    """Half the interquartile range, as a share of the median."""
+    low, _, high = statistics.quantiles(times, n=4)
+    return (high - low) / 2 / statistics.median(times)
+
+
+def ratio(results: dict[str, dict[str, Any]], peer: str, ours: str = "minidl") -> float:
+    """Median over the rounds of the peer's time over ours: above 1 we are quicker."""
+    pairs = zip(results[peer]["times"], results[ours]["times"])
+    return statistics.median(theirs / mine for theirs, mine in pairs)
+
+
+def versions() -> dict[str, Any]:
+    """What a result depends on besides the code."""
+    import platform
+
+    import numpy
+
+    found: dict[str, Any] = {"python": platform.python_version(), "cores": os.cpu_count()}
+    found["numpy"] = numpy.__version__
+    for name in ("numba", "torch", "jax", "implicit"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _serve(target: str, settings: str, library: str) -> None:
+    """One library's process: answers requests on standard input."""
+    module, _, name = target.partition(":")
+    replies, sys.stdout = sys.stdout, sys.stderr  # nothing else may write among the replies
+    work: Work = getattr(importlib.import_module(module), name)(**json.loads(settings))
+    run = None
+    for request in sys.stdin:
+        reply: dict[str, Any] = {}
+        if request.strip() == "prepare":
+            started = time.perf_counter()
+            try:
+                run = getattr(work, library)()
+            except ImportError as error:
+                reply = {"missing": str(error)}
+            else:
+                checksum = run()
+                reply = {"first": time.perf_counter() - started, "checksum": checksum}
+                for _ in range(2 * work.repeats):
+                    run()
+        elif request.strip() == "round":
+            assert run is not None
+            started = time.perf_counter()
+            for _ in range(work.repeats):
+                run()
+            reply = {"seconds": (time.perf_counter() - started) / work.repeats}
+        print(json.dumps(reply), file=replies, flush=True)
+        if reply.get("missing") or request.strip() == "end":
+            return
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])
