@@ -1,5 +1,6 @@
-"""RowSparse: the gradient of a table of which a step used few rows."""
+"""Sparse matrices: RowSparse, a gradient with few rows, and CSR, a constant to multiply with."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -103,3 +104,57 @@ def sum_by_row(rows: IntArray, values: Array) -> tuple[IntArray, Array]:
     sums = np.empty((m, values.shape[1]), values.dtype)
     kernels.segment_sum_rows(values, order, starts, sums)
     return distinct[:m].copy(), sums
+
+
+class CSR:
+    """A constant sparse matrix in rows: graphs, bags of words, seen items.
+
+    Row n has the values data[j] in the columns indices[j], for j in indptr[n] : indptr[n+1].
+    indptr (N+1,) and indices (J,) int64, data (J,); shape (N, V). `csr @ x` multiplies a dense
+    array or Tensor (V, D).
+    """
+
+    def __init__(self, indptr: IntArray, indices: IntArray, data: Array, shape: tuple[int, int]):
+        self.indptr = np.ascontiguousarray(indptr, dtype=np.int64)
+        self.indices = np.ascontiguousarray(indices, dtype=np.int64)
+        self.data = np.ascontiguousarray(data)
+        self.shape = shape
+        if len(self.indptr) != shape[0] + 1 or self.indptr[0] or self.indptr[-1] != len(self.data):
+            raise ValueError(
+                f"CSR: indptr of {len(self.indptr)} entries does not fit {shape[0]} rows with "
+                f"{len(self.data)} values: it needs one entry a row and one more, from 0 to that"
+            )
+        if len(self.indices) != len(self.data) or (np.diff(self.indptr) < 0).any():
+            raise ValueError("CSR: indices must be as many as values, and indptr must not fall")
+        if len(indices) and not 0 <= self.indices.min() <= self.indices.max() < shape[1]:
+            raise ValueError(f"CSR: a column index lies outside 0 to {shape[1] - 1}")
+
+    def __repr__(self) -> str:
+        return f"CSR({self.shape[0]} x {self.shape[1]}, {len(self.data)} values)"
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: IntArray) -> "CSR":
+        """The given rows, in the given order."""
+        rows = np.arange(self.shape[0])[rows]
+        lengths = np.diff(self.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
+        return CSR(indptr, self.indices[places], self.data[places], (len(rows), self.shape[1]))
+
+    @cached_property
+    def T(self) -> "CSR":
+        """The transpose; made once."""
+        order = np.argsort(self.indices, kind="stable")
+        counts = np.bincount(self.indices, minlength=self.shape[1])
+        rows = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        return CSR(indptr, rows[order], self.data[order], (self.shape[1], self.shape[0]))
+
+    def to_dense(self) -> Array:
+        """The whole matrix; repeated places add up."""
+        dense = np.zeros(self.shape, self.data.dtype)
+        rows = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+        np.add.at(dense, (rows, self.indices), self.data)
+        return dense

@@ -23,6 +23,7 @@ from minidl.kernels._jit import (
 )
 from minidl.kernels._pieces import count_pieces, piece_bounds, rows_a_piece
 from minidl.kernels._threads import get_num_threads, set_num_threads
+from minidl.kernels.csr import csr_matmul
 from minidl.kernels.elementwise import (
     exp_forward,
     gelu_backward,
@@ -76,6 +77,7 @@ __all__ = [
     "count_pieces",
     "cross_entropy_backward",
     "cross_entropy_forward",
+    "csr_matmul",
     "dropout",
     "exp_forward",
     "gather_rows",

@@ -298,3 +298,13 @@ def sparse_adam_rows(rng, dtype):
     for values, rows, table, v in _rows(rng, dtype):
         inputs = [values, rows, 3, 0.1, 0.9, 0.999, 1e-8, 1.0]
         yield KernelCase(inputs, [table, table * dtype(0.1), v])
+
+
+@case("csr_matmul")
+def csr(rng, dtype):
+    for rows, columns, width, share in ((0, 3, 2, 0.5), (1, 1, 1, 1.0), (301, 57, 3, 0.1)):
+        full = rng.random((rows, columns)) < share
+        indices = np.nonzero(full)[1].astype(np.int64)
+        indptr = np.concatenate([[0], np.cumsum(full.sum(1))]).astype(np.int64)
+        data, dense = normal(rng, len(indices), dtype), normal(rng, (columns, width), dtype)
+        yield KernelCase([indptr, indices, data, dense], outputs=[np.empty((rows, width), dtype)])
