@@ -5,7 +5,7 @@
     import minidl.nn.functional as F
 
 The names are PyTorch's: whoever knows one knows the other. What a plain tensor program needs is
-loaded here; `nn`, `optim`, `data`, `train`, `io` and the rest when they are first named, and Numba
+loaded here; `nn` and the rest when they are first named, and Numba
 when the first kernel is called.
 """
 
@@ -46,30 +46,22 @@ from minidl.functional import __all__ as _functions
 
 if TYPE_CHECKING:
     from minidl import (  # noqa: F401
-        data,
-        io,
         kernels,
-        linalg,
         nn,
-        optim,
         random,
         sparse,
         testing,
-        train,
     )
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "data", "functional", "io", "kernels", "linalg", "nn", "optim", "random", "sparse", "testing",
-    "train",
+    "functional", "kernels", "nn", "random", "sparse", "testing",
 }  # fmt: skip
 _LAZY_NAMES = {
     "RowSparse": "minidl.sparse",
     "get_num_threads": "minidl.kernels",
-    "load": "minidl.io",
     "manual_seed": "minidl.random",
-    "save": "minidl.io",
     "set_num_threads": "minidl.kernels",
 }
 

@@ -14,8 +14,7 @@ from ecommerce.evaluation.ranks import sample_negatives, sampled_ranks, target_r
 from ecommerce.evaluation.result import Entry
 from ecommerce.evaluation.task import Task
 from ecommerce.recommend import Recommender
-from ecommerce.recommend.base import best
-from ecommerce.recommend.lists import Lists
+from ecommerce.recommend.lists import Lists, best
 
 SAMPLED_METRICS = ("hr", "ndcg", "mrr")
 DRAW_ROWS = 256
@@ -43,7 +42,7 @@ def measure(
             continue
         scores = model.scores_of(block, history)
         scores[seen.rows(), seen.items] = -np.inf
-        ranked[part] = best(scores, depth, None, None)[0]
+        ranked[part] = best(scores, depth)[0]
         mine = task.targets.take(block)
         place = slice(targets.indptr[start], targets.indptr[start] + len(mine.items))
         target_ranks(scores, mine.indptr, mine.items, ranks[place])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import warnings
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -19,9 +18,8 @@ from numpy.typing import NDArray
 from ecommerce.data.interactions import Interactions
 from ecommerce.recommend import store
 from ecommerce.recommend.frames import ids_of, make_frame, pairs_of
-from ecommerce.recommend.lists import Lists
+from ecommerce.recommend.lists import Lists, best
 from ecommerce.recommend.rows import Rows
-from minidl.kernels import topk_rows
 
 Codes = NDArray[np.integer]
 Scores = NDArray[np.floating]
@@ -264,7 +262,7 @@ class Recommender:
         ):
             self._fill(rows, places, None, Lists.empty(len(places)), may, why)
         rows.say_why_short(self.n_items, may)
-        _warn_of_empty(rows)
+        rows.warn_of_empty()
         return make_frame(rows.columns())
 
     def recommend_for(
@@ -302,7 +300,7 @@ class Recommender:
             more = "" if len(unknown) == 1 else f" and {len(unknown) - 1} more"
             rows.append_to_reasons(f"; not in the catalogue, left aside: {unknown[0]}{more}")
         rows.say_why_short(self.n_items, may)
-        _warn_of_empty(rows)
+        rows.warn_of_empty()
         return make_frame(rows.columns())
 
     def similar_items(self, item: object, k: int = 10) -> Any:
@@ -427,30 +425,6 @@ class Recommender:
         return model
 
 
-def best(
-    scores: Scores, k: int, exclude: Lists | None, candidates: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.int64], Scores]:
-    """The k best of each row of scores (B, V), as `Recommender.rank_codes` gives them."""
-    if candidates is not None:
-        scores = np.where(candidates, scores, scores.dtype.type(-np.inf))
-    if exclude is None:
-        exclude = Lists.empty(len(scores))
-    ids = np.empty((len(scores), k), np.int64)
-    values = np.empty((len(scores), k), scores.dtype)
-    topk_rows(np.ascontiguousarray(scores), exclude.indptr, exclude.items, ids, values)
-    return ids, values
-
-
 def _check_k(k: int) -> None:
     if not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"k={k!r}: the number of items must be a whole number of 1 or more")
-
-
-def _warn_of_empty(rows: Rows) -> None:
-    empty = rows.empty()
-    if empty:
-        warnings.warn(
-            f"no item is left for {len(empty)} of {len(rows.users)} users, first {empty[0]!r}: "
-            "the filters and what they have seen leave nothing of the catalogue",
-            stacklevel=3,
-        )

@@ -1,4 +1,4 @@
-"""Lists: a list of item codes for each of B users, in two arrays."""
+"""Lists: a list of item codes for each of B users, in two arrays; and the best of each user."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from minidl.kernels import topk_rows
 
 
 class Lists(NamedTuple):
@@ -65,3 +67,24 @@ class Lists(NamedTuple):
         counts = np.bincount(self.items, minlength=n_items)
         order = np.argsort(self.items, kind="stable")
         return Lists(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), self.rows()[order])
+
+
+def best(
+    scores: NDArray[np.floating],
+    k: int,
+    exclude: Lists | None = None,
+    candidates: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """The k best of each row of scores (B, V): codes (B, k) and scores (B, k), best first.
+
+    exclude: codes left out of each row. candidates (V,): True where a code may be taken. Of equal
+    scores the lower code stands first; -1 with -inf where nothing is left that is above -inf.
+    """
+    if candidates is not None:
+        scores = np.where(candidates, scores, scores.dtype.type(-np.inf))
+    if exclude is None:
+        exclude = Lists.empty(len(scores))
+    ids = np.empty((len(scores), k), np.int64)
+    values = np.empty((len(scores), k), scores.dtype)
+    topk_rows(np.ascontiguousarray(scores), exclude.indptr, exclude.items, ids, values)
+    return ids, values

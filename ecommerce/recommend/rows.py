@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,16 @@ class Rows:
             f"; fewer than {self.k}: no other is left of the catalogue's {n_items} items{allowed}"
         )
 
-    def empty(self) -> list[str]:
-        """Users without any row."""
-        return [self.users[place] for place in np.flatnonzero(self._length == 0)]
+    def warn_of_empty(self) -> None:
+        """A UserWarning where users have no row at all, and so none to say why."""
+        empty = np.flatnonzero(self._length == 0)
+        if len(empty):
+            warnings.warn(
+                f"no item is left for {len(empty)} of {len(self.users)} users, first "
+                f"{self.users[empty[0]]!r}: the filters and what they have seen leave nothing of "
+                "the catalogue",
+                stacklevel=3,
+            )
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """user, rank, item, score, source, reason, each (N,): users as asked for, best first."""

@@ -43,7 +43,9 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], abou
         raise ValueError(
             f"save: the model's parameters must be JSON values (numbers, text, lists): {error}"
         ) from None
-    data = save(whole, {"about": text, "sha256": _digest(whole, text)})
+    # One entry: the library writes several in no fixed order, and equal models are equal files.
+    note = json.dumps({"about": text, "sha256": _digest(whole, text)})
+    data = save(whole, {"note": note})
     beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         with open(beside, "xb") as file:
@@ -68,7 +70,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any]]:
         raise FileNotFoundError(f"load: there is no file {os.fspath(path)}")
     try:
         with safe_open(path, framework="numpy") as file:
-            note = file.metadata() or {}
+            note = _note_of((file.metadata() or {}).get("note", ""))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise ValueError(

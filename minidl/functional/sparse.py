@@ -33,4 +33,4 @@ def _matmul(self: CSR, other: Tensor) -> Tensor:
     return csr_matmul(self, other)
 
 
-CSR.__matmul__ = _matmul  # type: ignore[attr-defined]  # sparse lies below tensors
+CSR.__matmul__ = _matmul  # type: ignore  # sparse lies below tensors

@@ -67,3 +67,11 @@ def add_flat(x: Any, places: Array, shape: tuple[int, ...]) -> Any:
 def expand(x: Any, shape: tuple[int, ...]) -> Any:
     """Broadcast to a shape."""
     return np.broadcast_to(x, shape) if type(x) is np.ndarray else x.expand(shape)
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + e^-x), without overflow."""
+    if type(x) is not np.ndarray:
+        return x.sigmoid()
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, x.dtype.type(1)) / (1 + e)

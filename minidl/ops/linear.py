@@ -31,3 +31,40 @@ class MatMul(Op):
         x, y = shapes
         batch = super().flops(x[:-2], y[:-2])
         return 2 * batch * x[-2] * x[-1] * y[-1]
+
+
+class Linear(Op):
+    """An affine map of the last axis.
+
+        out = x @ weight^T + bias
+        dx = dout @ weight,   dweight = dout^T @ x,   dbias = sum(dout), over all rows
+
+    One product each way on the rows of x, whatever axes they come from.
+    Shapes: x (..., D), weight (O, D), bias (O,) or None, out (..., O).
+    """
+
+    saves = ("x", "weight")
+
+    @staticmethod
+    def forward(x, weight, bias):
+        out = x.reshape(-1, x.shape[-1]) @ weight.T  # (N, O)
+        if bias is not None:
+            out += bias
+        return out.reshape(*x.shape[:-1], len(weight)), (x, weight)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        x, weight = saved
+        rows = dout.reshape((-1, dout.shape[-1]))  # (N, O)
+        dx = (rows @ weight).reshape(x.shape) if needs[0] else None
+        dweight = rows.swapaxes(0, 1) @ x.reshape((-1, x.shape[-1])) if needs[1] else None
+        return dx, dweight, rows.sum(axis=0) if needs[2] else None
+
+    @classmethod
+    def flops(cls, *shapes):
+        """A multiplication and an addition for each row, input and output."""
+        x, weight = shapes[0], shapes[1]
+        rows = 1
+        for n in x[:-1]:
+            rows *= n
+        return 2 * rows * weight[0] * weight[1]

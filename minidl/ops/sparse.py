@@ -27,7 +27,7 @@ class CsrMatMul(Op):
     def backward(dout, saved, needs):
         arrays = [_math.values(part) for part in saved]
         if type(dout) is np.ndarray:
-            dx = csr_product(*arrays[3:], dout)
+            dx = csr_product(arrays[3], arrays[4], arrays[5], dout)
         else:
             dx = dout.csr_product(*arrays[3:], *arrays[:3])
         return (dx, *[None] * 6)

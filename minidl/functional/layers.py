@@ -1,0 +1,200 @@
+"""What the layers of `nn` do, as functions: affine maps, table rows, dropout, normalisation."""
+
+from typing import Any
+
+import numpy as np
+
+from minidl._tensor import Tensor, apply, method
+from minidl.ops import dropout as dropout_ops
+from minidl.ops import embedding as embedding_ops
+from minidl.ops import linear as linear_ops
+from minidl.ops import norm as norm_ops
+from minidl.typing import Array
+
+__all__ = [
+    "bilinear",
+    "dropout",
+    "embedding",
+    "layer_norm",
+    "linear",
+    "normalize",
+    "one_hot",
+    "rms_norm",
+]
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input @ weight^T + bias over the last axis; weight is (out, in), or (in,) for one output."""
+    if weight.ndim == 1:
+        out = input @ weight
+        return out if bias is None else out + bias
+    if weight.ndim != 2 or not input.ndim or input.shape[-1] != weight.shape[1]:
+        size = input.shape[-1] if input.ndim else "?"
+        raise ValueError(
+            f"linear: x {_dots(input)} needs weight (out, {size}), got {weight.shape}; "
+            "nn.Linear stores (out_features, in_features)"
+        )
+    if bias is not None and bias.shape not in ((), (weight.shape[0],)):
+        raise ValueError(f"linear: bias must be ({weight.shape[0]},), got {bias.shape}")
+    if bias is not None and bias.ndim == 0:
+        return apply(linear_ops.Linear, input, weight, None) + bias
+    dtypes = {t.dtype for t in (input, weight, bias) if t is not None}
+    if len(dtypes) > 1:
+        raise TypeError(
+            f"linear: input {input.dtype} and weight {weight.dtype} differ; bring both to one "
+            "dtype, for example with .float() or model.double()"
+        )
+    if not input.array.size:
+        out = input @ weight.swapaxes(0, 1)
+        return out if bias is None else out + bias
+    return apply(linear_ops.Linear, input, weight, bias)
+
+
+def _dots(x: Tensor) -> str:
+    return f"(..., {x.shape[-1]})" if x.ndim else "()"
+
+
+def bilinear(
+    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """out_o = x1^T weight_o x2 + bias_o; weight (O, D1, D2), inputs (..., D1) and (..., D2)."""
+    outputs, first, second = weight.shape
+    if input1.shape[-1] != first or input2.shape[-1] != second:
+        raise ValueError(
+            f"bilinear: weight {weight.shape} needs inputs (..., {first}) and (..., {second}), "
+            f"got {input1.shape} and {input2.shape}"
+        )
+    left = linear(input1, weight.swapaxes(1, 2).reshape(-1, first))  # (..., O * D2)
+    left = left.reshape(*input1.shape[:-1], outputs, second)
+    out = (left * input2.reshape(*input2.shape[:-1], 1, second)).sum(-1)
+    return out if bias is None else out + bias
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Rows of `weight` (V, D) by their number in `input` (...), giving (..., D).
+
+    padding_idx: a row without gradient. max_norm: rows read are first scaled down, in place, to
+    that norm. scale_grad_by_freq: divides each row's gradient by how often it was read. sparse: the
+    gradient of weight is a RowSparse.
+    """
+    ids = input.array
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; use .long()")
+    rows = weight.shape[0]
+    if ids.size and not (ids.min() >= 0 and ids.max() < rows):
+        place = tuple(int(i) for i in np.argwhere((ids < 0) | (ids >= rows))[0])
+        raise IndexError(
+            f"embedding: id {ids[place]} at {place} is outside the table of {rows} rows "
+            f"(0 to {rows - 1})"
+        )
+    if padding_idx is not None:
+        if not -rows <= padding_idx < rows:
+            raise ValueError(f"embedding: padding_idx {padding_idx} is outside {rows} rows")
+        padding_idx %= rows
+    if max_norm is not None:
+        _limit_norms(weight, np.unique(ids), max_norm, norm_type)
+    out = apply(embedding_ops.Embedding, weight, ids, padding_idx=padding_idx, sparse=sparse)
+    if scale_grad_by_freq and out.requires_grad:
+        count = np.bincount(ids.reshape(-1), minlength=rows)[ids][..., None].astype(out.dtype)
+        out.register_hook(lambda grad: grad / Tensor(count))
+    return out
+
+
+def _limit_norms(weight: Tensor, ids: Array, max_norm: float, norm_type: float) -> None:
+    norms = np.linalg.norm(weight.array[ids], ord=norm_type, axis=1)
+    large = norms > max_norm
+    scale = (max_norm / (norms[large] + 1e-7)).astype(weight.dtype)
+    weight.array[ids[large]] *= scale[:, None]
+    weight.version[0] += 1
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """1 at each class, 0 elsewhere: (...) int64 -> (..., num_classes) int64."""
+    ids = tensor.array
+    if ids.dtype != np.int64:
+        raise TypeError(f"one_hot: int64 classes are needed, got {ids.dtype}; use .long()")
+    if num_classes == -1:
+        if not ids.size:
+            raise ValueError("one_hot: num_classes cannot be found from no classes; give it")
+        num_classes = int(ids.max()) + 1
+    if ids.size and not (ids.min() >= 0 and ids.max() < num_classes):
+        raise ValueError(
+            f"one_hot: classes {ids.min()} to {ids.max()} do not fit num_classes={num_classes}"
+        )
+    return Tensor((ids[..., None] == np.arange(num_classes)).astype(np.int64))
+
+
+def dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Each element 0 with probability p, else divided by 1 - p; nothing if not `training`."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p must be from 0 to 1, got {p}")
+    if not training or p == 0:
+        return input
+    from minidl.random import new_key
+
+    out = dropout_by_key(input, new_key(), p)
+    return input.copy_(out) if inplace else out
+
+
+@method
+def dropout_by_key(input: Tensor, key: Array, p: float) -> Tensor:
+    """Dropout with the mask that `key` (1,) uint64 stands for: equal keys, equal masks."""
+    return apply(dropout_ops.Dropout, input, key, p=p)
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Zero mean and unit variance over the last axes, `normalized_shape`, then weight and bias."""
+    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not sizes or input.shape[-len(sizes) :] != sizes:
+        raise ValueError(
+            f"layer_norm: x must end with normalized_shape {sizes}, got {input.shape}"
+        )
+    for name, t in (("weight", weight), ("bias", bias)):
+        if t is not None and t.shape != sizes:
+            raise ValueError(f"layer_norm: {name} must be {sizes}, got {t.shape}")
+    width = int(np.prod(sizes))
+    rows = input.reshape(*input.shape[: -len(sizes)], width)
+    if weight is None:
+        weight = Tensor(np.ones(width, input.dtype))
+    if bias is None:
+        bias = Tensor(np.zeros(width, input.dtype))
+    out = apply(norm_ops.LayerNorm, rows, weight.reshape(width), bias.reshape(width), eps=eps)
+    return out.reshape(input.shape)
+
+
+def rms_norm(
+    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) over the last axes (Zhang & Sennrich 2019, arXiv:1910.07467).
+
+    eps None: the smallest step from 1 of x's dtype.
+    """
+    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not sizes or input.shape[-len(sizes) :] != sizes:
+        raise ValueError(f"rms_norm: x must end with normalized_shape {sizes}, got {input.shape}")
+    axes = tuple(range(-len(sizes), 0))
+    eps = float(np.finfo(input.dtype).eps) if eps is None else eps
+    mean = (input * input).sum(axes, keepdim=True) / float(np.prod(sizes))
+    out = input / (mean + eps).sqrt()
+    return out if weight is None else out * weight
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
+    """x / max(||x||_p, eps) along `dim`."""
+    return input / input.norm(p, dim, keepdim=True).clamp_min(eps)

@@ -1,0 +1,387 @@
+"""Module: parameters, buffers and submodules by name, and what can be done with all of them."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from minidl._tensor import HookHandle, Tensor
+from minidl.dtypes import as_dtype, float16, float32, float64
+from minidl.functional.creation import check_device
+from minidl.nn.parameter import Parameter
+
+_M = TypeVar("_M", bound="Module")
+
+
+class Module:
+    """Base of all layers and models.
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.hidden = nn.Linear(4, 8)       # found by its type, under its name
+
+            def forward(self, x):
+                return self.hidden(x).relu()
+
+    Assigning a Parameter or a Module registers it; order is the order of assignment. Call the
+    module, not its forward: the call runs hooks, and an error inside names the path to it.
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        set_ = super().__setattr__
+        set_("_parameters", {})
+        set_("_buffers", {})
+        set_("_modules", {})
+        set_("_transient", set())  # buffers that are not saved
+        set_("_pre_hooks", [])
+        set_("_post_hooks", [])
+        set_("training", True)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} has no forward: define forward(self, ...)")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for pre in self._pre_hooks:
+            given = pre(self, args)
+            if given is not None:
+                args = given if isinstance(given, tuple) else (given,)
+        try:
+            out = self.forward(*args, **kwargs)
+        except Exception as error:
+            self._name_path(error)
+            raise
+        for post in self._post_hooks:
+            given = post(self, args, out)
+            if given is not None:
+                out = given
+        return out
+
+    def _name_path(self, error: Exception) -> None:
+        """Put the way from the outermost module to the failing one in front of the message."""
+        trail = error.__dict__.setdefault("_trail", [])
+        if not trail:
+            error.__dict__["_message"] = str(error.args[0]) if error.args else ""
+            trail.append(self)
+            return
+        child = trail[0]
+        name = next((name for name, m in self.named_modules() if m is child and name), None)
+        if name is None:
+            return
+        trail[0] = self
+        path = error.__dict__.get("_path")
+        error.__dict__["_path"] = f"{name}.{path}" if path else name
+        if len(error.args) == 1 and isinstance(error.args[0], str):
+            error.args = (f"{error.__dict__['_path']}: {error.__dict__['_message']}",)
+
+    # names
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        tables = self.__dict__.get("_parameters")
+        if tables is None:
+            if isinstance(value, (Parameter, Module)):
+                raise AttributeError(
+                    f"{type(self).__name__}: call super().__init__() before assigning {name!r}"
+                )
+            super().__setattr__(name, value)
+            return
+        if isinstance(value, Parameter):
+            self._forget(name)
+            self._parameters[name] = value
+        elif isinstance(value, Module):
+            self._forget(name)
+            self._modules[name] = value
+        elif name in self._parameters and value is not None:
+            raise TypeError(
+                f"cannot assign {type(value).__name__} to parameter {name!r}: "
+                "give an nn.Parameter, or None"
+            )
+        elif name in self._parameters:
+            self._parameters[name] = None
+        elif name in self._buffers and (value is None or isinstance(value, Tensor)):
+            self._buffers[name] = value
+        elif name in self._modules and value is None:
+            self._modules[name] = None
+        else:
+            super().__setattr__(name, value)
+
+    def _forget(self, name: str) -> None:
+        self.__dict__.pop(name, None)
+        for table in (self._parameters, self._buffers, self._modules):
+            if name in table and table[name] is None:
+                continue
+            table.pop(name, None)
+
+    def __getattr__(self, name: str) -> Any:
+        for table in ("_parameters", "_buffers", "_modules"):
+            found = self.__dict__.get(table, {})
+            if name in found:
+                return found[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        for table in (self._parameters, self._buffers, self._modules):
+            if name in table:
+                del table[name]
+                return
+        super().__delattr__(name)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """A parameter by name; None says that it is left out (a layer without bias)."""
+        self._check_name(name)
+        self.__dict__.pop(name, None)
+        self._parameters[name] = param
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """A tensor that belongs to the state but is not learned; saved unless persistent=False."""
+        self._check_name(name)
+        self.__dict__.pop(name, None)
+        self._buffers[name] = tensor
+        if not persistent:
+            self._transient.add(name)
+
+    def add_module(self, name: str, module: "Module | None") -> None:
+        """A submodule by name."""
+        self._check_name(name)
+        self._modules[name] = module
+
+    register_module = add_module
+
+    def _check_name(self, name: str) -> None:
+        if not name or "." in name:
+            raise KeyError(f"name {name!r} must not be empty or hold a dot: dots part modules")
+
+    # walking
+
+    def children(self) -> Iterator["Module"]:
+        """The direct submodules."""
+        return (module for _, module in self.named_children())
+
+    def named_children(self) -> Iterator[tuple[str, "Module"]]:
+        """(name, module) of the direct submodules."""
+        return ((name, m) for name, m in self._modules.items() if m is not None)
+
+    def modules(self) -> Iterator["Module"]:
+        """This module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_modules(self, prefix: str = "", memo: set[int] | None = None) -> Iterator[Any]:
+        """(path, module) of this module (path "") and all below it, each once."""
+        memo = set() if memo is None else memo
+        if id(self) in memo:
+            return
+        memo.add(id(self))
+        yield prefix, self
+        for name, module in self.named_children():
+            yield from module.named_modules(f"{prefix}.{name}" if prefix else name, memo)
+
+    def _named(self, table: str, recurse: bool, prefix: str = "", every: bool = False) -> Any:
+        seen: set[int] = set()
+        below = self.named_modules(prefix) if recurse else iter([(prefix, self)])
+        for path, module in below:
+            for name, value in getattr(module, table).items():
+                if value is not None and (every or id(value) not in seen):
+                    seen.add(id(value))
+                    yield (f"{path}.{name}" if path else name), value
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters, each once, in the order of their registration."""
+        return (value for _, value in self._named("_parameters", recurse))
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[Any]:
+        """(path, parameter), each parameter once."""
+        return self._named("_parameters", recurse, prefix)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """All buffers, each once."""
+        return (value for _, value in self._named("_buffers", recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[Any]:
+        """(path, buffer), each once."""
+        return self._named("_buffers", recurse, prefix)
+
+    def get_submodule(self, target: str) -> "Module":
+        """The module at a path such as "encoder.0"."""
+        module: Any = self
+        for name in filter(None, target.split(".")):
+            if name not in getattr(module, "_modules", {}):
+                raise AttributeError(f"{type(module).__name__} has no submodule {name!r}")
+            module = module._modules[name]
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a path such as "encoder.0.weight"."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if name not in module._parameters:
+            raise AttributeError(f"{type(module).__name__} has no parameter {name!r}")
+        return module._parameters[name]
+
+    # all at once
+
+    def apply(self: _M, function: Callable[["Module"], None]) -> _M:
+        """Call `function` on every module, the innermost first."""
+        for module in self.children():
+            module.apply(function)
+        function(self)
+        return self
+
+    def train(self: _M, mode: bool = True) -> _M:
+        """Training behaviour (dropout, running statistics) on or off."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: _M) -> _M:
+        """`train(False)`."""
+        return self.train(False)
+
+    def requires_grad_(self: _M, requires_grad: bool = True) -> _M:
+        """Learn all parameters, or freeze them."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients, or set them to 0."""
+        for parameter in self.parameters():
+            if set_to_none or not isinstance(parameter.grad, Tensor):
+                parameter.grad = None
+            else:
+                parameter.grad.array[...] = 0
+
+    def to(self: _M, *args: Any, device: Any = None, dtype: Any = None) -> _M:
+        """Floating-point parameters and buffers in another dtype; the only device is "cpu"."""
+        for arg in args:
+            if isinstance(arg, str) and not _names_dtype(arg):
+                device = arg
+            else:
+                dtype = arg
+        check_device(device)
+        if dtype is None:
+            return self
+        wanted = as_dtype(dtype)
+        if wanted.kind != "f":
+            raise TypeError(f"to: a module's dtype must be floating point, got {wanted}")
+        for module in self.modules():
+            for table in (module._parameters, module._buffers):
+                for value in table.values():
+                    if value is not None and value.array.dtype.kind == "f":
+                        value.array = value.array.astype(wanted, copy=False)
+                        if isinstance(value.grad, Tensor):
+                            value.grad = Tensor(value.grad.array.astype(wanted))
+        return self
+
+    def float(self: _M) -> _M:
+        """All floating-point state in float32."""
+        return self.to(dtype=float32)
+
+    def double(self: _M) -> _M:
+        """All floating-point state in float64."""
+        return self.to(dtype=float64)
+
+    def half(self: _M) -> _M:
+        """All floating-point state in float16."""
+        return self.to(dtype=float16)
+
+    def cpu(self: _M) -> _M:
+        """Itself: the CPU is the only device."""
+        return self
+
+    # state
+
+    def state_dict(self, prefix: str = "") -> "OrderedDict[str, Tensor]":
+        """Parameters and persistent buffers by path, off the tape, on the same memory."""
+        state: OrderedDict[str, Tensor] = OrderedDict()
+        for path, value in self._state(prefix):
+            state[path] = value.detach()
+        return state
+
+    def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        for name, value in self._parameters.items():
+            if value is not None:
+                yield prefix + name, value
+        for name, value in self._buffers.items():
+            if value is not None and name not in self._transient:
+                yield prefix + name, value
+        for name, module in self.named_children():
+            yield from module._state(f"{prefix}{name}.")
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> "KeyReport":
+        """Copy values (Tensors or arrays) into the state, by path.
+
+        Every missing and unexpected key and every shape that differs is told in one error, before
+        anything is changed; strict=False allows missing and unexpected keys and returns them.
+        """
+        own = dict(self._state())
+        arrays = {
+            key: value.array if isinstance(value, Tensor) else np.asarray(value)
+            for key, value in state_dict.items()
+        }
+        missing = [key for key in own if key not in arrays]
+        unexpected = [key for key in arrays if key not in own]
+        shapes = [
+            f"{key}: the file has {arrays[key].shape}, the model {value.shape}"
+            for key, value in own.items()
+            if key in arrays and arrays[key].shape != value.shape
+        ]
+        faults = [f"different shapes: {'; '.join(shapes)}"] if shapes else []
+        if strict and missing:
+            faults.append(f"missing keys: {', '.join(missing)}")
+        if strict and unexpected:
+            faults.append(f"unexpected keys: {', '.join(unexpected)}")
+        if faults:
+            raise RuntimeError(
+                f"load_state_dict of {type(self).__name__}: {'. '.join(faults)}. Nothing was "
+                "changed; build the model with the settings of the saved one, or use strict=False"
+            )
+        for key, value in own.items():
+            if key in arrays:
+                value.array[...] = arrays[key]
+                value.version[0] += 1
+        return KeyReport(missing, unexpected)
+
+    # hooks and text
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call hook(module, args) before forward; a result replaces args."""
+        self._pre_hooks.append(hook)
+        return HookHandle(self._pre_hooks, hook)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call hook(module, args, output) after forward; a result replaces the output."""
+        self._post_hooks.append(hook)
+        return HookHandle(self._post_hooks, hook)
+
+    def extra_repr(self) -> str:
+        """The settings, as they stand in the module's representation."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [
+            f"({name}): " + repr(module).replace("\n", "\n  ")
+            for name, module in self.named_children()
+        ]
+        inside = self.extra_repr()
+        if not lines:
+            return f"{type(self).__name__}({inside})"
+        body = "\n  ".join(([inside] if inside else []) + lines)
+        return f"{type(self).__name__}(\n  {body}\n)"
+
+
+class KeyReport(NamedTuple):
+    """What load_state_dict(strict=False) could not match."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def _names_dtype(name: str) -> bool:
+    try:
+        np.dtype(name)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,51 @@
+"""Rows of a table."""
+
+import numpy as np
+
+from minidl import kernels
+from minidl.ops import _math
+from minidl.ops._op import Op, empty
+from minidl.sparse import RowSparse, sum_by_row
+
+
+class Embedding(Op):
+    """Rows of a table by their number.
+
+        out_i = weight[ids_i];   dweight[v] = sum of dout_i over all i with ids_i = v
+
+    A row `padding_idx` gets no gradient. With `sparse` the gradient is a RowSparse of the rows that
+    were read, and costs nothing that grows with the table.
+    Shapes: weight (V, D), ids (...) int64 in 0 to V - 1, out (..., D).
+    """
+
+    saves = ("ids", "shape")
+
+    @staticmethod
+    def forward(weight, ids, *, padding_idx, sparse):
+        out = empty((ids.size, weight.shape[1]), weight.dtype)
+        flat = np.ascontiguousarray(ids, np.int64).reshape(-1)
+        kernels.gather_rows(np.ascontiguousarray(weight), flat, out)
+        return out.reshape(*ids.shape, weight.shape[1]), (ids, weight.shape)
+
+    @staticmethod
+    def backward(dout, saved, needs, *, padding_idx, sparse):
+        ids, shape = saved
+        flat = _math.values(ids).reshape(-1)
+        if padding_idx is not None:
+            keep = np.broadcast_to((_math.values(ids) != padding_idx)[..., None], dout.shape)
+            dout = _math.masked(keep, dout)
+        values = dout.reshape((flat.size, shape[1]))
+        if type(dout) is not np.ndarray:
+            places = flat[:, None] * shape[1] + np.arange(shape[1])
+            return _math.add_flat(values, places, shape), None
+        if sparse:
+            return RowSparse(flat, values, shape), None
+        dweight = np.zeros(shape, dout.dtype)
+        rows, sums = sum_by_row(flat, np.ascontiguousarray(values))
+        dweight[rows] = sums
+        return dweight, None
+
+    @classmethod
+    def flops(cls, *shapes):
+        """None: rows are only copied."""
+        return 0
