@@ -46,22 +46,30 @@ from minidl.functional import __all__ as _functions
 
 if TYPE_CHECKING:
     from minidl import (  # noqa: F401
+        data,
+        io,
         kernels,
         nn,
+        optim,
         random,
         sparse,
         testing,
+        train,
+        utils,
     )
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "functional", "kernels", "nn", "random", "sparse", "testing",
+    "data", "functional", "io", "kernels", "nn", "optim", "random", "sparse", "testing", "train",
+    "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
     "RowSparse": "minidl.sparse",
     "get_num_threads": "minidl.kernels",
+    "load": "minidl.io",
     "manual_seed": "minidl.random",
+    "save": "minidl.io",
     "set_num_threads": "minidl.kernels",
 }
 

@@ -1,15 +1,32 @@
 """Functions on tensors: a signature, a line of documentation, and the ops that do the work.
 
-Each family's `__all__` says what is public; many are methods of Tensor as well.
+Each family's `__all__` says what is public. `__all__` here holds PyTorch's top-level functions, of
+which many are methods of Tensor as well; the families in `NN_FAMILIES` are `nn.functional`'s, and
+are loaded when one of their names is first asked for.
 """
 
-from minidl.functional import creation, elementwise, index, reduce, shape, sparse
+import importlib
+import sys
+from typing import Any
+
 from minidl.functional.creation import *  # noqa: F403
 from minidl.functional.elementwise import *  # noqa: F403
 from minidl.functional.index import *  # noqa: F403
 from minidl.functional.reduce import *  # noqa: F403
 from minidl.functional.shape import *  # noqa: F403
+from minidl.functional.softmax import *  # noqa: F403
 from minidl.functional.sparse import *  # noqa: F403
 
-_FAMILIES = (creation, elementwise, index, reduce, shape, sparse)
-__all__ = [name for family in _FAMILIES for name in family.__all__]
+FAMILIES = ("creation", "elementwise", "index", "reduce", "shape", "softmax", "sparse")
+NN_FAMILIES = ("layers", "losses")
+
+__all__ = [name for f in FAMILIES for name in sys.modules[f"{__name__}.{f}"].__all__]
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("_"):
+        for family in NN_FAMILIES:
+            module = importlib.import_module(f"{__name__}.{family}")
+            if name in module.__all__:
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -32,6 +32,16 @@ def sin(x: Any) -> Any:
     return np.sin(x) if type(x) is np.ndarray else x.sin()
 
 
+def sqrt(x: Any) -> Any:
+    """Square root."""
+    return np.sqrt(x) if type(x) is np.ndarray else x.sqrt()
+
+
+def sinh(x: Any) -> Any:
+    """Hyperbolic sine."""
+    return np.sinh(x) if type(x) is np.ndarray else x.sinh()
+
+
 def masked(keep: Array, x: Any) -> Any:
     """x where `keep`, 0 elsewhere: not a product, for 0 * inf is NaN."""
     return np.where(keep, x, x.dtype.type(0)) if type(x) is np.ndarray else x.masked(keep)
