@@ -49,6 +49,7 @@ class Op:
 
     saves: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ("out",)
+    constants: ClassVar[tuple[str, ...]] = ()  # float arrays without a gradient: class weights …
     view: ClassVar[bool] = False  # the output may share the memory of the first array
     to_float: ClassVar[bool] = False  # integers become the default float first, as in PyTorch
     differentiable: ClassVar[bool] = True

@@ -17,6 +17,7 @@ class CsrMatMul(Op):
     """
 
     saves = ("indptr", "indices", "data", "t_indptr", "t_indices", "t_data")
+    constants = ("data", "t_data")
 
     @staticmethod
     def forward(x, indptr, indices, data, t_indptr, t_indices, t_data):

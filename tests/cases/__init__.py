@@ -1,0 +1,1 @@
+"""Inputs for every op and kernel: what the contract tests draw from."""
