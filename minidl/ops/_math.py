@@ -11,45 +11,46 @@ import numpy as np
 
 from minidl.typing import Array
 
+PLAIN = (np.ndarray, np.generic)  # arithmetic of 0-d arrays gives NumPy scalars
 
 def exp(x: Any) -> Any:
     """e^x."""
-    return np.exp(x) if type(x) is np.ndarray else x.exp()
+    return np.exp(x) if isinstance(x, PLAIN) else x.exp()
 
 
 def log(x: Any) -> Any:
     """Natural logarithm."""
-    return np.log(x) if type(x) is np.ndarray else x.log()
+    return np.log(x) if isinstance(x, PLAIN) else x.log()
 
 
 def cos(x: Any) -> Any:
     """Cosine, x in radians."""
-    return np.cos(x) if type(x) is np.ndarray else x.cos()
+    return np.cos(x) if isinstance(x, PLAIN) else x.cos()
 
 
 def sin(x: Any) -> Any:
     """Sine, x in radians."""
-    return np.sin(x) if type(x) is np.ndarray else x.sin()
+    return np.sin(x) if isinstance(x, PLAIN) else x.sin()
 
 
 def sqrt(x: Any) -> Any:
     """Square root."""
-    return np.sqrt(x) if type(x) is np.ndarray else x.sqrt()
+    return np.sqrt(x) if isinstance(x, PLAIN) else x.sqrt()
 
 
 def sinh(x: Any) -> Any:
     """Hyperbolic sine."""
-    return np.sinh(x) if type(x) is np.ndarray else x.sinh()
+    return np.sinh(x) if isinstance(x, PLAIN) else x.sinh()
 
 
 def masked(keep: Array, x: Any) -> Any:
     """x where `keep`, 0 elsewhere: not a product, for 0 * inf is NaN."""
-    return np.where(keep, x, x.dtype.type(0)) if type(x) is np.ndarray else x.masked(keep)
+    return np.where(keep, x, x.dtype.type(0)) if isinstance(x, PLAIN) else x.masked(keep)
 
 
 def values(x: Any) -> Array:
     """The array of an array or a Tensor: for masks, which have no derivative."""
-    return x if type(x) is np.ndarray else x.array
+    return x if isinstance(x, PLAIN) else x.array
 
 
 def untaken(dout: Any, dx: Any) -> Any:
@@ -62,12 +63,12 @@ def untaken(dout: Any, dx: Any) -> Any:
 
 def take_flat(x: Any, places: Array) -> Any:
     """Elements by flat index."""
-    return x.reshape(-1)[places] if type(x) is np.ndarray else x.take_flat(places)
+    return x.reshape(-1)[places] if isinstance(x, PLAIN) else x.take_flat(places)
 
 
 def add_flat(x: Any, places: Array, shape: tuple[int, ...]) -> Any:
     """Zeros of `shape` with the elements of x added at their flat places."""
-    if type(x) is not np.ndarray:
+    if not isinstance(x, PLAIN):
         return x.add_flat(places, shape)
     size = int(np.prod(shape, dtype=np.int64))
     flat = np.bincount(places.reshape(-1), x.reshape(-1), minlength=size)  # sums in float64
@@ -76,12 +77,12 @@ def add_flat(x: Any, places: Array, shape: tuple[int, ...]) -> Any:
 
 def expand(x: Any, shape: tuple[int, ...]) -> Any:
     """Broadcast to a shape."""
-    return np.broadcast_to(x, shape) if type(x) is np.ndarray else x.expand(shape)
+    return np.broadcast_to(x, shape) if isinstance(x, PLAIN) else x.expand(shape)
 
 
 def sigmoid(x: Any) -> Any:
     """1 / (1 + e^-x), without overflow."""
-    if type(x) is not np.ndarray:
+    if not isinstance(x, PLAIN):
         return x.sigmoid()
     e = np.exp(-np.abs(x))
     return np.where(x < 0, e, x.dtype.type(1)) / (1 + e)
