@@ -104,9 +104,11 @@ def _check_composite(op, inputs, settings, places, weights, first) -> None:
     pairs = [(o, Tensor(w)) for o, w in zip(outs, weights) if o.requires_grad]
     wanted = [tensors[p] for p in places]
     parts = grad([o for o, _ in pairs], wanted, [w for _, w in pairs], allow_unused=True)
-    for want, got in zip(first, parts):
-        got = np.zeros_like(want) if got is None else _dense(got)
-        _same(op, got, want, 1e-8, "the composite's gradient")
+    for known, part in zip(first, parts):
+        _same(
+            op, np.zeros_like(known) if part is None else _dense(part), known, 1e-8,
+            "the composite's gradient",
+        )
 
 
 def _check_second(op, inputs, settings, places, names, weights, atol, rng) -> None:
