@@ -9,6 +9,7 @@ call, and that Tensor has as methods, in `functional`.
 import itertools
 import threading
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -186,6 +187,18 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         array = self.numpy()
         return array if dtype is None and not copy else np.array(array, dtype=dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
+        if self.node is not None:
+            raise RuntimeError(
+                "deepcopy: only leaves can be copied deeply, for a copy has no history; "
+                "copy x.detach(), or use clone()"
+            )
+        if id(self) not in memo:
+            copy = Tensor(self.array.copy(), self.requires_grad)
+            copy.grad = deepcopy(self.grad, memo)
+            memo[id(self)] = copy
+        return memo[id(self)]
 
     # out of the tape
 

@@ -1,5 +1,7 @@
 """The tape against derivatives by hand."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -142,3 +144,15 @@ def test_a_saved_value_overwritten_raises():
     y.copy_(0.0)
     with pytest.raises(RuntimeError, match="in-place"):
         z.backward()
+
+
+def test_a_deep_copy_is_a_leaf_of_its_own():
+    x = tensor([1.0, 2.0], requires_grad=True)
+    (x * x).sum().backward()
+    y = copy.deepcopy(x)
+    y.array[0] = 9.0
+    y.grad.array[0] = 9.0
+    np.testing.assert_array_equal(x.array, [1, 2])
+    np.testing.assert_array_equal(x.grad.array, [2, 4])
+    with pytest.raises(RuntimeError, match="clone"):
+        copy.deepcopy(x * 2.0)
