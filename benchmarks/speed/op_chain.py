@@ -68,10 +68,10 @@ class Import(Work):
         return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True) and None
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="three rounds, to see that it runs")
-    rounds = 3 if parser.parse_args().smoke else 30
+    rounds = 3 if parser.parse_args(argv).smoke else 30
     chain = alternate("benchmarks.speed.op_chain:OpChain", ["minidl", "torch"], rounds)
     start = alternate("benchmarks.speed.op_chain:Import", ["numpy", "minidl", "torch"], rounds)
     for name, result in chain.items():

@@ -1,0 +1,50 @@
+"""python -m benchmarks: what is measured, and the command of each.
+
+    python -m benchmarks speed [NAME ...] [--smoke]     ours and each installed peer, side by side
+    python -m benchmarks quality NAME [options]         a model on a named public data set
+
+Without a name, `speed` runs all. `--smoke`: a few rounds, to see that they run (CI does).
+"""
+
+import argparse
+import importlib
+import pkgutil
+import sys
+
+from benchmarks import quality, speed
+
+
+def names_in(package) -> list[str]:
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the named benchmarks one after the other; the first exit code that is not 0."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    quick = kinds.add_parser("speed", help="side by side with the installed peers")
+    quick.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names_in(speed)))
+    quick.add_argument("--smoke", action="store_true", help="a few rounds, to see that they run")
+    figures = kinds.add_parser("quality", help="figures on public data", add_help=False)
+    figures.add_argument("name", choices=names_in(quality))
+    args, rest = parser.parse_known_args(argv)
+    if args.kind == "quality":
+        return importlib.import_module(f"benchmarks.quality.{args.name}").main(rest) or 0
+    unknown = [name for name in args.names if name not in names_in(speed)]
+    if unknown or rest:
+        parser.error(f"unknown: {' '.join(unknown + rest)}; there is {', '.join(names_in(speed))}")
+    for name in args.names or names_in(speed):
+        print(f"-- {name}", flush=True)
+        module = importlib.import_module(f"benchmarks.speed.{name}")
+        code = module.main(["--smoke"] if args.smoke else []) or 0
+        if code:
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
