@@ -272,6 +272,8 @@ def _on_tape(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
     """What a node saved, with inputs and outputs as the Tensors they were."""
     op, tensors = node.op, []
     for name, value in zip(op.saves, saved):
+        if isinstance(value, np.generic):  # what NumPy makes of 0-d arrays
+            value = np.asarray(value)
         if type(value) is not _ndarray:
             tensors.append(value)
         elif name in op.arrays:

@@ -16,8 +16,11 @@ from minidl.functional.reduce import *  # noqa: F403
 from minidl.functional.shape import *  # noqa: F403
 from minidl.functional.softmax import *  # noqa: F403
 from minidl.functional.sparse import *  # noqa: F403
+from minidl.functional.statistics import *  # noqa: F403
 
-FAMILIES = ("creation", "elementwise", "index", "reduce", "shape", "softmax", "sparse")
+FAMILIES = (
+    "creation", "elementwise", "index", "reduce", "shape", "softmax", "sparse", "statistics",
+)  # fmt: skip
 NN_FAMILIES = ("layers", "losses")
 
 __all__ = [name for f in FAMILIES for name in sys.modules[f"{__name__}.{f}"].__all__]

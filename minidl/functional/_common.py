@@ -1,12 +1,16 @@
 """What the functions share: reading axes, shapes and operands as PyTorch does."""
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from minidl._tensor import Tensor, cast
+from minidl._tensor import Tensor, _mode, apply, cast
 from minidl.dtypes import get_default_dtype, result_dtype
+from minidl.ops.shape import SwapAxes
+from minidl.typing import Array
 
 
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
@@ -55,3 +59,59 @@ def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
     if len(shape) == 1 and not isinstance(shape[0], (int, np.integer, Tensor)):
         shape = tuple(shape[0])
     return tuple(int(n) for n in shape)
+
+
+class ValuesIndices(NamedTuple):
+    """What sort, topk, max(dim) and their like return: the elements, and where they stood."""
+
+    values: Tensor
+    indices: Tensor
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def numpy_names(function: _Function) -> _Function:
+    """Accept NumPy's names of two arguments, axis and keepdims, beside dim and keepdim."""
+
+    @functools.wraps(function)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        if "axis" in kwargs:
+            kwargs["dim"] = kwargs.pop("axis")
+        if "keepdims" in kwargs:
+            kwargs["keepdim"] = kwargs.pop("keepdims")
+        return function(*args, **kwargs)
+
+    return named  # type: ignore[return-value]
+
+
+def permuted(x: Tensor, order: Sequence[int]) -> Tensor:
+    """The axes in another order, as views; x itself if it is the same order."""
+    now = list(range(x.ndim))
+    for place, axis in enumerate(order):
+        if now[place] != axis:
+            other = now.index(axis)
+            x = apply(SwapAxes, x, first=place, second=other)
+            now[place], now[other] = now[other], now[place]
+    return x
+
+
+def axes_last(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The axes `axes` as one last axis, the others before it: (..., K)."""
+    rest = [a for a in range(x.ndim) if a not in axes]
+    shape = tuple(x.shape[a] for a in rest)
+    size = math.prod([x.shape[a] for a in axes])
+    return permuted(x, [*rest, *axes]).reshape(*shape, size)
+
+
+def kept(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
+    """A shape with 1 in place of `axes`."""
+    return tuple(1 if a in axes else n for a, n in enumerate(shape))
+
+
+def chosen(x: Tensor, indices: Array, axis: int) -> Tensor:
+    """Elements of x by their index along an axis, as np.take_along_axis, with their gradient."""
+    if not (x.requires_grad and _mode.grad):
+        return Tensor(np.take_along_axis(x.array, indices, axis))
+    places = np.arange(x.array.size).reshape(x.shape)
+    return x.take_flat(np.take_along_axis(places, indices, axis))

@@ -49,8 +49,8 @@ def masked(keep: Array, x: Any) -> Any:
 
 
 def values(x: Any) -> Array:
-    """The array of an array or a Tensor: for masks, which have no derivative."""
-    return x if isinstance(x, PLAIN) else x.array
+    """The array of an array or a Tensor: for masks, which have no derivative. A number stays."""
+    return x if isinstance(x, (*PLAIN, int, float)) else x.array
 
 
 def untaken(dout: Any, dx: Any) -> Any:

@@ -14,7 +14,7 @@ class Add(Op):
     Shapes: x, y broadcast to out.
     """
 
-    saves = ("shapes",)
+    saves = ("x_shape", "y_shape")
 
     @staticmethod
     def forward(x, y):
@@ -36,7 +36,7 @@ class Sub(Op):
     Shapes: x, y broadcast to out.
     """
 
-    saves = ("shapes",)
+    saves = ("x_shape", "y_shape")
 
     @staticmethod
     def forward(x, y):

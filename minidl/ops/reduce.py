@@ -1,7 +1,58 @@
-"""Reductions over axes."""
+"""Reductions over axes.
 
+Axes come as an ascending tuple of non-negative numbers, or None for all.
+"""
+
+import math
+
+import numpy as np
+
+from minidl import kernels
+from minidl.ops import _math
 from minidl.ops._math import expand
-from minidl.ops._op import Op
+from minidl.ops._op import Op, empty
+
+_BLOCK = 1024
+
+
+def opened(reduced, shape, dim, keepdim):
+    """A reduced array or Tensor with 1 in the place of each axis that was dropped."""
+    if keepdim:
+        return reduced
+    axes = range(len(shape)) if dim is None else [d % len(shape) for d in dim]
+    return reduced.reshape(tuple(1 if i in axes else n for i, n in enumerate(shape)))
+
+
+def sum_rows(x):
+    """Sum of the rows of a C-contiguous matrix (N, D) -> (D,), in blocks.
+
+    NumPy adds rows one after the other, so that the rounding error of float32 grows with N; a
+    product of each block with ones is quicker as well, and the blocks' sums are added in float64.
+    """
+    n = len(x)
+    if n <= _BLOCK:
+        return np.ones(n, x.dtype) @ x if n > 16 else x.sum(axis=0)
+    whole = n - n % _BLOCK
+    blocks = np.ones(_BLOCK, x.dtype) @ x[:whole].reshape(-1, _BLOCK, x.shape[1])  # (N / 1024, D)
+    out = blocks.sum(axis=0, dtype=np.float64) + x[whole:].sum(axis=0)
+    return out.astype(x.dtype)
+
+
+def total(x, axes, keepdim):
+    """Sum over axes whose error does not grow with the number of addends (see `sum_rows`)."""
+    kind = x.dtype.kind
+    if kind != "f":
+        return x.sum(axis=axes, keepdims=keepdim, dtype=np.int64)
+    if axes and len(axes) < x.ndim and x.size > 4096:
+        leading = axes[-1] == len(axes) - 1
+        if leading and x.dtype.itemsize > 2 and x.flags.c_contiguous:
+            rest = x.shape[len(axes) :]
+            out = sum_rows(x.reshape(-1, math.prod(rest))).reshape(rest)
+            return out.reshape((1,) * len(axes) + rest) if keepdim else out
+        if x.dtype.itemsize < 8 and math.prod([x.shape[a] for a in axes]) > _BLOCK:
+            out = x.sum(axis=axes, keepdims=keepdim, dtype=np.float64)
+            return out.astype(x.dtype)
+    return x.sum(axis=axes, keepdims=keepdim)
 
 
 class Sum(Op):
@@ -16,12 +67,180 @@ class Sum(Op):
 
     @staticmethod
     def forward(x, *, dim, keepdim):
-        return x.sum(axis=dim, keepdims=keepdim), (x.shape,)
+        return total(x, dim, keepdim), (x.shape,)
 
     @staticmethod
     def backward(dout, saved, needs, *, dim, keepdim):
         (shape,) = saved
-        if not keepdim:
-            axes = range(len(shape)) if dim is None else [d % len(shape) for d in dim]
-            dout = dout.reshape(tuple(1 if i in axes else n for i, n in enumerate(shape)))
-        return (expand(dout, shape),)
+        return (expand(opened(dout, shape, dim, keepdim), shape),)
+
+
+class Prod(Op):
+    """Product along the last axis.
+
+        out = prod_k x_k;   dx_k = dout * prod_{j != k} x_j
+
+    The other factors are out / x_k; in a row with one 0 only that place has a derivative, and in a
+    row with two none has. Shapes: x (..., K), out (...).
+    """
+
+    saves = ("x", "out")
+
+    @staticmethod
+    def forward(x):
+        if x.dtype.kind != "f":
+            return x.prod(axis=-1, dtype=np.int64), (x, None)
+        out = x.prod(axis=-1)
+        return out, (x, out)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        x, out = saved
+        zero = _math.values(x) == 0  # (..., K)
+        wide = dout.reshape((*dout.shape, 1))
+        if not zero.any():
+            return (wide * out.reshape((*dout.shape, 1)) / x,)
+        if type(dout) is np.ndarray:
+            rest = np.where(zero, x.dtype.type(1), x)
+            rest = rest.prod(axis=-1, keepdims=True)  # (..., 1), the product without zeros
+            count = zero.sum(axis=-1, keepdims=True)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                others = np.where(count == 0, rest / x, np.where(zero & (count == 1), rest, 0))
+            return (wide * others.astype(x.dtype),)
+        size = x.shape[-1]  # the row, once for each k, with 1 in place of x_k
+        one = np.eye(size, dtype=bool)
+        rows = expand(x.reshape((*dout.shape, 1, size)), (*dout.shape, size, size))
+        rows = _math.masked(np.broadcast_to(~one, rows.shape), rows) + one.astype(x.dtype)
+        return (wide * rows.prod(-1),)
+
+    @classmethod
+    def flops(cls, *shapes):
+        """A product each."""
+        return math.prod(shapes[0])
+
+
+def _shared(dout, x, out, dim, keepdim):
+    """dout to the elements that equal the result, in equal parts."""
+    array = _math.values(x)
+    best = opened(_math.values(out), array.shape, dim, keepdim)
+    equal = (array == best) | ((array != array) & (best != best))  # NaN is its own kind
+    count = equal.sum(axis=dim, keepdims=True)
+    share = equal.astype(array.dtype) / count.astype(array.dtype)
+    wide = expand(opened(dout, array.shape, dim, keepdim), array.shape)
+    return (wide * share,)
+
+
+class Amax(Op):
+    """The largest element over the axes `dim`; NaN where there is one.
+
+        out = max x;   dx = dout at the largest, which share it equally
+
+    Shapes: as Sum. Not differentiable at ties: the equal shares are PyTorch's subgradient.
+    """
+
+    saves = ("x", "out")
+
+    @staticmethod
+    def forward(x, *, dim, keepdim):
+        out = x.max(axis=dim, keepdims=keepdim)
+        return out, (x, out)
+
+    @staticmethod
+    def backward(dout, saved, needs, *, dim, keepdim):
+        x, out = saved
+        return _shared(dout, x, out, dim, keepdim)
+
+    @classmethod
+    def flops(cls, *shapes):
+        """A comparison each."""
+        return math.prod(shapes[0])
+
+
+class Amin(Op):
+    """The smallest element over the axes `dim`; NaN where there is one.
+
+        out = min x;   dx = dout at the smallest, which share it equally
+
+    Shapes: as Sum. Not differentiable at ties: the equal shares are PyTorch's subgradient.
+    """
+
+    saves = ("x", "out")
+
+    @staticmethod
+    def forward(x, *, dim, keepdim):
+        out = x.min(axis=dim, keepdims=keepdim)
+        return out, (x, out)
+
+    @staticmethod
+    def backward(dout, saved, needs, *, dim, keepdim):
+        x, out = saved
+        return _shared(dout, x, out, dim, keepdim)
+
+    @classmethod
+    def flops(cls, *shapes):
+        """A comparison each."""
+        return math.prod(shapes[0])
+
+
+class Median(Op):
+    """The median of all elements: the lower of the middle two.
+
+        out = sorted(x)[(n - 1) // 2];   dx = dout at its equals, which share it equally
+
+    NaN if there is one, unless `ignore_nan`. Shapes: x any, not empty; out ().
+    """
+
+    saves = ("x", "out")
+
+    @staticmethod
+    def forward(x, *, ignore_nan):
+        flat = np.sort(x.reshape(-1))  # NaN last
+        known = flat.size - np.isnan(flat).sum() if x.dtype.kind == "f" else flat.size
+        if known < flat.size and (known == 0 or not ignore_nan):
+            out = flat[-1]
+        else:
+            out = flat[(known - 1) // 2]
+        return out, (x, out)
+
+    @staticmethod
+    def backward(dout, saved, needs, *, ignore_nan):
+        x, out = saved
+        return _shared(dout, x, out, None, False)
+
+    @classmethod
+    def flops(cls, *shapes):
+        """log2 n comparisons each."""
+        n = math.prod(shapes[0])
+        return n * max(1, n.bit_length())
+
+
+class LogSumExp(Op):
+    """Logarithm of the sum of exponentials along the last axis, without overflow.
+
+        out = log sum_k e^x_k;   dx = dout * e^(x - out)
+
+    Shapes: x (..., K), K >= 1; out (...).
+    """
+
+    saves = ("x", "out")
+
+    @staticmethod
+    def forward(x):
+        out = empty(x.shape[:-1], x.dtype)
+        rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+        kernels.logsumexp(rows, out.reshape(-1))
+        return out, (x, out)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        x, out = saved
+        finite = np.isfinite(_math.values(out))
+        if not finite.all():
+            out = _math.masked(finite, out)  # a row of -inf: e^-inf, not NaN
+        shape = (*dout.shape, 1)
+        return (dout.reshape(shape) * _math.exp(x - out.reshape(shape)),)
+
+    @classmethod
+    def flops(cls, *shapes):
+        """Maximum, difference, exponential and sum of each element."""
+        return 4 * math.prod(shapes[0])
