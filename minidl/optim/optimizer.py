@@ -1,0 +1,248 @@
+"""Optimizer: parameter groups, state by parameter, one step over all of them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minidl._tensor import Tensor
+from minidl.autograd import enable_grad
+from minidl.sparse import RowSparse
+from minidl.typing import Array
+
+_NONE = {np.dtype(name): np.empty(0, name) for name in ("float32", "float64")}
+
+
+class Optimizer:
+    """Base of all optimizers, with torch.optim's groups and state_dict.
+
+        optimizer = optim.Adam(model.parameters(), lr=1e-3)
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+
+    params: tensors, (name, tensor) pairs, or groups: dicts with "params" and settings that differ
+    from the defaults. param_groups: the groups with all their settings, which may be changed
+    between steps. state: a dict for each parameter that has been stepped. Parameters are float32
+    or float64 leaves; each is changed in place, in one pass over gradient, state and parameter.
+
+    A subclass says what is computed: `_numbers` reads a group's settings once a step, `_update` is
+    the step of a whole parameter, all arrays flat, and `_update_rows`, if the mathematics allows,
+    that of a table of which a RowSparse names few rows.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
+        if isinstance(params, (Tensor, Mapping)):
+            raise TypeError(
+                f"{type(self).__name__}: params must be an iterable of tensors or groups, got "
+                f"one {type(params).__name__}; write [it]"
+            )
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError(
+                f"{type(self).__name__}: the list of parameters is empty; a generator such as "
+                "model.parameters() can be used only once"
+            )
+        for group in groups if isinstance(groups[0], Mapping) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Parameters to be stepped with settings of their own; what is left out is the default."""
+        name = type(self).__name__
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise TypeError(f"{name}: a parameter group is a dict with the key 'params'")
+        group = dict(param_group)
+        params = group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        if params and isinstance(params[0], tuple):
+            group["param_names"] = [pair[0] for pair in params]
+            params = [pair[1] for pair in params]
+        for i, p in enumerate(params):
+            self._check_parameter(i, p)
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        if len({id(p) for p in params} - known) < len(params):
+            raise ValueError(
+                f"{name}: a parameter appears more than once; it would be stepped twice. Give "
+                "each to one group"
+            )
+        group["params"] = params
+        full = self.defaults | group
+        self._check(full)
+        self.param_groups.append(full)
+
+    def _check_parameter(self, i: int, p: Any) -> None:
+        name = type(self).__name__
+        if not isinstance(p, Tensor):
+            raise TypeError(
+                f"{name}: parameter {i} must be a Tensor, got {type(p).__name__}; "
+                "give model.parameters(), or all of them as groups"
+            )
+        if p.node is not None:
+            raise ValueError(f"{name}: parameter {i} {p.shape} is not a leaf: it was computed")
+        if p.dtype not in _NONE:
+            raise TypeError(f"{name}: parameter {i} must be float32 or float64, got {p.dtype}")
+
+    # what a subclass says
+
+    def _check(self, group: Mapping[str, Any]) -> None:
+        """Raise ValueError for settings out of range."""
+
+    def _numbers(self, group: Mapping[str, Any]) -> tuple[Any, ...]:
+        """A group's settings, as `_update` gets them."""
+        raise NotImplementedError
+
+    def _update(
+        self, p: Tensor, grad: Array, param: Array, state: dict[str, Any], numbers: tuple[Any, ...]
+    ) -> None:
+        """One step of a whole parameter p, given flat: grad, param (N,). Makes what state lacks."""
+        raise NotImplementedError
+
+    def _update_rows(
+        self,
+        p: Tensor,
+        rows: Array,
+        values: Array,
+        table: Array,
+        state: dict[str, Any],
+        numbers: tuple[Any, ...],
+    ) -> bool:
+        """One step of the rows (M,), each once, of p's table (V, D); values (M, D).
+
+        False, with nothing changed: the settings ask for the dense step.
+        """
+        return False
+
+    # the step
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change all parameters that have a gradient; returns the closure's loss.
+
+        closure: computes the loss anew and calls backward.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            numbers = self._numbers(group)
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._step_one(p, p.grad, numbers)
+        return loss
+
+    def _step_one(self, p: Tensor, grad: Any, numbers: tuple[Any, ...]) -> None:
+        if grad.shape != p.shape:
+            raise ValueError(
+                f"{type(self).__name__}: the gradient {grad.shape} does not fit the parameter "
+                f"{p.shape}; call zero_grad() after changing a parameter's shape"
+            )
+        state, array = self.state[p], p.array
+        whole = array.flags.c_contiguous  # else step a copy and write it back
+        target = array if whole else np.ascontiguousarray(array)
+        p.version[0] += 1
+        if not isinstance(grad, RowSparse):
+            flat_grad = np.ascontiguousarray(grad.array, array.dtype).reshape(-1)
+            self._update(p, flat_grad, target.reshape(-1), state, numbers)
+        else:
+            merged = grad.coalesced()
+            width = int(np.prod(p.shape[1:], dtype=np.int64))
+            values = np.ascontiguousarray(merged.values, array.dtype).reshape(-1, width)
+            table = target.reshape(len(target), width)
+            if not self._update_rows(p, merged.rows, values, table, state, numbers):
+                dense = merged.to_dense().astype(array.dtype, copy=False).reshape(-1)
+                self._update(p, dense, target.reshape(-1), state, numbers)
+        if not whole:
+            array[...] = target
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients, or set them to 0."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none or not isinstance(p.grad, Tensor):
+                    p.grad = None
+                else:
+                    p.grad.array[...] = 0
+
+    # state
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {number: state}, "param_groups": [settings with numbers for "params"]}.
+
+        Parameters are numbered through the groups, in order. Tensors are not copied.
+        """
+        numbers = {id(p): i for i, p in enumerate(self._parameters())}
+        groups = [{**g, "params": [numbers[id(p)] for p in g["params"]]} for g in self.param_groups]
+        state = {numbers[id(p)]: dict(state) for p, state in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, from here or from torch.optim; values are copied.
+
+        Groups must have the same numbers of parameters as here, in the same order.
+        """
+        name, groups = type(self).__name__, state_dict["param_groups"]
+        here = [len(g["params"]) for g in self.param_groups]
+        there = [len(g["params"]) for g in groups]
+        if here != there:
+            raise ValueError(
+                f"load_state_dict of {name}: the saved groups have {there} parameters, these "
+                f"{here}; make the optimizer with the groups it was saved with"
+            )
+        saved = [number for g in groups for number in g["params"]]
+        by_number = dict(zip(saved, self._parameters()))
+        state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        for key, values in state_dict["state"].items():
+            p = by_number.get(key, by_number.get(int(key)))
+            if p is None:
+                raise ValueError(f"load_state_dict of {name}: state {key!r} is of no parameter")
+            state[p] = {entry: self._restored(entry, v, p) for entry, v in values.items()}
+        for mine, theirs in zip(self.param_groups, groups):
+            settings = {k: v for k, v in theirs.items() if k != "params"}
+            mine.update(settings)
+        self.state = state
+
+    def _restored(self, entry: str, value: Any, p: Tensor) -> Any:
+        array = value.array if isinstance(value, Tensor) else value
+        if array is None:
+            return None
+        array = np.array(array)
+        if not array.ndim and (entry == "step" or p.ndim):
+            number = array.item()
+            return int(number) if entry == "step" else number
+        if array.shape != p.shape:
+            raise ValueError(
+                f"load_state_dict of {type(self).__name__}: {entry} {array.shape} does not fit "
+                f"its parameter {p.shape}; are the parameters in the order they were saved in?"
+            )
+        return Tensor(np.array(array, p.dtype, order="C"))
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def __repr__(self) -> str:
+        lines = []
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {k}: {v}" for k, v in sorted(group.items()) if k != "params"]
+        return "\n".join([f"{type(self).__name__} (", *lines, ")"])
+
+
+def zeros(p: Tensor, value: float = 0.0) -> Tensor:
+    """A state of a parameter's shape and dtype."""
+    return Tensor(np.full(p.shape, value, p.dtype))
+
+
+def flat(state: Mapping[str, Any], name: str, like: Array) -> Array:
+    """A state as a flat array (N,); (0,) if the setting that needs it is off."""
+    tensor = state.get(name)
+    return _NONE[like.dtype] if tensor is None else tensor.array.reshape(-1)
+
+
+def check_range(name: str, setting: str, value: Any, low: float, below: float | None) -> None:
+    """Raise unless low <= value (< below)."""
+    number = float(value)
+    if not (low <= number and (below is None or number < below)):
+        limit = f"at least {low}" if below is None else f"from {low} to below {below}"
+        raise ValueError(f"{name}: {setting} must be {limit}, got {value}")
