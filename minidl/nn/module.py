@@ -89,10 +89,10 @@ class Module:
             super().__setattr__(name, value)
             return
         if isinstance(value, Parameter):
-            self._forget(name)
+            self._only_in("_parameters", name)
             self._parameters[name] = value
         elif isinstance(value, Module):
-            self._forget(name)
+            self._only_in("_modules", name)
             self._modules[name] = value
         elif name in self._parameters and value is not None:
             raise TypeError(
@@ -108,12 +108,12 @@ class Module:
         else:
             super().__setattr__(name, value)
 
-    def _forget(self, name: str) -> None:
+    def _only_in(self, table: str, name: str) -> None:
+        """Forget `name` elsewhere; in its table it keeps its place in the order."""
         self.__dict__.pop(name, None)
-        for table in (self._parameters, self._buffers, self._modules):
-            if name in table and table[name] is None:
-                continue
-            table.pop(name, None)
+        for other in ("_parameters", "_buffers", "_modules"):
+            if other != table:
+                self.__dict__[other].pop(name, None)
 
     def __getattr__(self, name: str) -> Any:
         for table in ("_parameters", "_buffers", "_modules"):
@@ -121,6 +121,10 @@ class Module:
             if name in found:
                 return found[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        names = [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
+        return sorted({name for name in names if not name[:1].isdigit()})
 
     def __delattr__(self, name: str) -> None:
         for table in (self._parameters, self._buffers, self._modules):
@@ -131,28 +135,40 @@ class Module:
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """A parameter by name; None says that it is left out (a layer without bias)."""
-        self._check_name(name)
-        self.__dict__.pop(name, None)
+        self._check_name(name, self._parameters)
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(
+                f"register_parameter: {name!r} must be an nn.Parameter or None, got "
+                f"{type(param).__name__}"
+            )
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """A tensor that belongs to the state but is not learned; saved unless persistent=False."""
-        self._check_name(name)
-        self.__dict__.pop(name, None)
+        self._check_name(name, self._buffers)
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"register_buffer: {name!r} must be a Tensor or None, got {type(tensor).__name__}"
+            )
         self._buffers[name] = tensor
+        self._transient.discard(name)
         if not persistent:
             self._transient.add(name)
 
     def add_module(self, name: str, module: "Module | None") -> None:
         """A submodule by name."""
-        self._check_name(name)
+        self._check_name(name, self._modules)
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"add_module: {name!r} must be a Module, got {type(module).__name__}")
         self._modules[name] = module
 
     register_module = add_module
 
-    def _check_name(self, name: str) -> None:
-        if not name or "." in name:
-            raise KeyError(f"name {name!r} must not be empty or hold a dot: dots part modules")
+    def _check_name(self, name: str, table: dict[str, Any]) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(f"name {name!r} must be a string, not empty, without dots")
+        if name not in table and hasattr(self, name):
+            raise KeyError(f"{type(self).__name__} already has an attribute {name!r}")
 
     # walking
 
@@ -162,28 +178,39 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
         """(name, module) of the direct submodules."""
-        return ((name, m) for name, m in self._modules.items() if m is not None)
+        seen: set[int] = set()
+        for name, module in self._modules.items():
+            if module is not None and id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
 
     def modules(self) -> Iterator["Module"]:
         """This module and all below it, each once."""
         return (module for _, module in self.named_modules())
 
-    def named_modules(self, prefix: str = "", memo: set[int] | None = None) -> Iterator[Any]:
+    def named_modules(
+        self, memo: set[Any] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[Any]:
         """(path, module) of this module (path "") and all below it, each once."""
         memo = set() if memo is None else memo
-        if id(self) in memo:
+        if self in memo:
             return
-        memo.add(id(self))
+        if remove_duplicate:
+            memo.add(self)
         yield prefix, self
-        for name, module in self.named_children():
-            yield from module.named_modules(f"{prefix}.{name}" if prefix else name, memo)
+        for name, module in self._modules.items():
+            if module is not None:
+                path = f"{prefix}.{name}" if prefix else name
+                yield from module.named_modules(memo, path, remove_duplicate)
 
-    def _named(self, table: str, recurse: bool, prefix: str = "", every: bool = False) -> Any:
+    def _named(self, table: str, recurse: bool, prefix: str = "", once: bool = True) -> Any:
         seen: set[int] = set()
-        below = self.named_modules(prefix) if recurse else iter([(prefix, self)])
+        below: Any = [(prefix, self)]
+        if recurse:
+            below = self.named_modules(prefix=prefix, remove_duplicate=once)
         for path, module in below:
             for name, value in getattr(module, table).items():
-                if value is not None and (every or id(value) not in seen):
+                if value is not None and not (once and id(value) in seen):
                     seen.add(id(value))
                     yield (f"{path}.{name}" if path else name), value
 
@@ -191,17 +218,21 @@ class Module:
         """All parameters, each once, in the order of their registration."""
         return (value for _, value in self._named("_parameters", recurse))
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[Any]:
-        """(path, parameter), each parameter once."""
-        return self._named("_parameters", recurse, prefix)
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[Any]:
+        """(path, parameter), each parameter once, under the first of its names."""
+        return self._named("_parameters", recurse, prefix, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """All buffers, each once."""
         return (value for _, value in self._named("_buffers", recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[Any]:
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[Any]:
         """(path, buffer), each once."""
-        return self._named("_buffers", recurse, prefix)
+        return self._named("_buffers", recurse, prefix, remove_duplicate)
 
     def get_submodule(self, target: str) -> "Module":
         """The module at a path such as "encoder.0"."""
@@ -220,6 +251,14 @@ class Module:
             raise AttributeError(f"{type(module).__name__} has no parameter {name!r}")
         return module._parameters[name]
 
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer at a path such as "encoder.0.running_mean"."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if name not in module._buffers:
+            raise AttributeError(f"{type(module).__name__} has no buffer {name!r}")
+        return module._buffers[name]
+
     # all at once
 
     def apply(self: _M, function: Callable[["Module"], None]) -> _M:
@@ -231,6 +270,8 @@ class Module:
 
     def train(self: _M, mode: bool = True) -> _M:
         """Training behaviour (dropout, running statistics) on or off."""
+        if not isinstance(mode, bool):
+            raise ValueError(f"train: mode must be True or False, got {mode!r}")
         for module in self.modules():
             module.training = mode
         return self
@@ -293,12 +334,16 @@ class Module:
 
     # state
 
-    def state_dict(self, prefix: str = "") -> "OrderedDict[str, Tensor]":
-        """Parameters and persistent buffers by path, off the tape, on the same memory."""
-        state: OrderedDict[str, Tensor] = OrderedDict()
-        for path, value in self._state(prefix):
-            state[path] = value.detach()
-        return state
+    def state_dict(
+        self, *, prefix: str = "", keep_vars: bool = False
+    ) -> "OrderedDict[str, Tensor]":
+        """Parameters and persistent buffers by path, on the same memory.
+
+        They are off the tape, unless keep_vars: then they are the parameters themselves.
+        """
+        return OrderedDict(
+            (path, value if keep_vars else value.detach()) for path, value in self._state(prefix)
+        )
 
     def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         for name, value in self._parameters.items():
@@ -307,8 +352,9 @@ class Module:
         for name, value in self._buffers.items():
             if value is not None and name not in self._transient:
                 yield prefix + name, value
-        for name, module in self.named_children():
-            yield from module._state(f"{prefix}{name}.")
+        for name, module in self._modules.items():
+            if module is not None:  # a module at two places is told twice, as in PyTorch
+                yield from module._state(f"{prefix}{name}.")
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> "KeyReport":
         """Copy values (Tensors or arrays) into the state, by path.
