@@ -131,8 +131,8 @@ def cross_validate(
     proba = np.zeros((len(given), len(classes)))
     for f in range(folds):
         train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
-        model = make().fit([texts[i] for i in train], given[train])
-        proba[test] = model.predict([texts[i] for i in test], proba=True)
+        model = make().fit([texts[i] for i in train.tolist()], given[train])
+        proba[test] = model.predict([texts[i] for i in test.tolist()], proba=True)
         if each is not None:
             each(f, score(given[test], proba[test], classes.tolist()))
     return score(given, proba, classes.tolist())
