@@ -9,17 +9,22 @@ import importlib
 import sys
 from typing import Any
 
+from minidl.functional.contraction import *  # noqa: F403
 from minidl.functional.creation import *  # noqa: F403
+from minidl.functional.cumulative import *  # noqa: F403
 from minidl.functional.elementwise import *  # noqa: F403
 from minidl.functional.index import *  # noqa: F403
+from minidl.functional.matrix import *  # noqa: F403
 from minidl.functional.reduce import *  # noqa: F403
 from minidl.functional.shape import *  # noqa: F403
 from minidl.functional.softmax import *  # noqa: F403
+from minidl.functional.sorting import *  # noqa: F403
 from minidl.functional.sparse import *  # noqa: F403
 from minidl.functional.statistics import *  # noqa: F403
 
 FAMILIES = (
-    "creation", "elementwise", "index", "reduce", "shape", "softmax", "sparse", "statistics",
+    "contraction", "creation", "cumulative", "elementwise", "index", "matrix", "reduce", "shape",
+    "softmax", "sorting", "sparse", "statistics",
 )  # fmt: skip
 NN_FAMILIES = ("layers", "losses")
 
