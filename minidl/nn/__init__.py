@@ -1,24 +1,42 @@
 """Layers, containers and losses, with PyTorch's names, arguments and state_dict keys."""
 
-from minidl.nn import functional, init
+from minidl.nn import functional, init, utils
+from minidl.nn.activation import *  # noqa: F403
+from minidl.nn.activation import __all__ as _activations
 from minidl.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from minidl.nn.distance import CosineSimilarity, PairwiseDistance
+from minidl.nn.dropout import Dropout
 from minidl.nn.embedding import Embedding
 from minidl.nn.linear import Bilinear, Identity, Linear
+from minidl.nn.loss import *  # noqa: F403
+from minidl.nn.loss import __all__ as _losses
 from minidl.nn.module import Module
+from minidl.nn.normalization import LayerNorm, RMSNorm
 from minidl.nn.parameter import Parameter
+from minidl.nn.shape import Flatten, Unflatten
 
 __all__ = [
+    *_activations,
+    *_losses,
     "Bilinear",
+    "CosineSimilarity",
+    "Dropout",
     "Embedding",
+    "Flatten",
     "Identity",
+    "LayerNorm",
     "Linear",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "PairwiseDistance",
     "Parameter",
     "ParameterDict",
     "ParameterList",
+    "RMSNorm",
     "Sequential",
+    "Unflatten",
     "functional",
     "init",
+    "utils",
 ]
