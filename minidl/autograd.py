@@ -8,7 +8,6 @@
 """
 
 import functools
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -113,6 +112,8 @@ _OWN_FILES = __file__.rsplit("autograd", 1)[0]
 
 
 def _note_line(node: Node) -> None:
+    import traceback
+
     for frame in reversed(traceback.extract_stack(limit=24)):
         if not frame.filename.startswith(_OWN_FILES):
             node.where = f"{frame.filename}:{frame.lineno}: {frame.line}"

@@ -1,21 +1,25 @@
 """Names for the arrays and shapes that travel through minidl."""
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
-"""Any ndarray; its docstring says shape and kind."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
-"""float32 or float64, as the caller chose: kernels and ops keep the dtype they are given."""
+    Array: TypeAlias = NDArray[Any]
+    """Any ndarray; its docstring says shape and kind."""
 
-IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
-"""Indices, ids and counts: int64 unless said."""
+    FloatArray: TypeAlias = NDArray[np.floating[Any]]
+    """float32 or float64, as the caller chose: kernels and ops keep the dtype they are given."""
 
-BoolArray: TypeAlias = npt.NDArray[np.bool_]
-"""Masks."""
+    IntArray: TypeAlias = NDArray[np.integer[Any]]
+    """Indices, ids and counts: int64 unless said."""
+
+    BoolArray: TypeAlias = NDArray[np.bool_]
+    """Masks."""
+else:  # loading numpy.typing takes a tenth of NumPy's own time
+    Array = FloatArray = IntArray = BoolArray = np.ndarray
 
 Shape: TypeAlias = tuple[int, ...]
 """The shape of an array."""

@@ -4,9 +4,9 @@ Numba's own cache does not see an edit in another file, keeps an index that two 
 overwrite for each other (numba #4807), fails on a truncated file and raises where no folder can be
 written. Here
 
-- the folder's name holds a hash of every kernel source and of the minidl, Numba and Python
-  versions; a file's name holds a hash of the signature, the processor, the flags, the kernel's code
-  and the sources of all helpers it calls (these may live outside minidl);
+- the folder's name holds a hash of the minidl, Numba and Python versions and of how kernels are
+  compiled; a file's name holds a hash of the signature, the processor, the flags, and the sources
+  of the kernel and of all that it calls, wherever they stand: an edit elsewhere costs nothing;
 - a file is written whole, then renamed, and starts with a checksum of itself: whatever cannot be
   loaded counts as absent, is deleted and compiled anew;
 - folders are tried in this order: MINIDL_CACHE_DIR, the user's cache folder, a private folder in
@@ -64,14 +64,14 @@ def _is_private(folder: Path) -> bool:
 
 
 def _version_stamp() -> str:
-    """A hash of all kernel sources and of the versions that made the machine code."""
+    """A hash of the versions and of the compiling code that made the machine code."""
     import numba
 
     minidl_version = getattr(sys.modules.get("minidl"), "__version__", "")
     state = hashlib.sha256()
     state.update(f"{minidl_version} {numba.__version__} {sys.version}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        state.update(path.name.encode() + path.read_bytes())
+    for name in ("_cache.py", "_jit.py"):
+        state.update(Path(__file__).with_name(name).read_bytes())
     return state.hexdigest()[:16]
 
 

@@ -3,15 +3,21 @@
 import numpy as np
 import pytest
 
-from minidl.kernels import REGISTRY
+from minidl.kernels import HOMES, REGISTRY, load_all
 from minidl.testing import check_kernel
 from tests.cases.kernels import CASES
 
+load_all()
 NAMES = sorted(name for name in REGISTRY if "." not in name)  # those of minidl itself
 
 
 def test_every_kernel_has_a_case():
     assert set(NAMES) == set(CASES)
+
+
+def test_every_kernel_is_a_name_of_the_package():
+    listed = {name for names in HOMES.values() for name in names}
+    assert set(NAMES) <= listed
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
