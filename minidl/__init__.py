@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         data,
         io,
         kernels,
+        linalg,
         nn,
         optim,
         random,
@@ -61,8 +62,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
-    "data", "functional", "io", "kernels", "nn", "optim", "random", "sparse", "testing", "train",
-    "utils",
+    "data", "functional", "io", "kernels", "linalg", "nn", "optim", "random", "sparse", "testing",
+    "train", "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
     "RowSparse": "minidl.sparse",
