@@ -3,5 +3,14 @@
 from .clean import CleanReport
 from .errors import DataError
 from .interactions import NON_PRODUCT, Interactions
+from .readers import read_interactions
+from .sequences import read_parts
 
-__all__ = ["NON_PRODUCT", "CleanReport", "DataError", "Interactions"]
+__all__ = [
+    "NON_PRODUCT",
+    "CleanReport",
+    "DataError",
+    "Interactions",
+    "read_interactions",
+    "read_parts",
+]

@@ -80,14 +80,23 @@ def open_bytes(source: Source) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def open_text(source: Source, encoding: str | None = None) -> Iterator[IO[str]]:
-    """The unpacked text of a file, UTF-8 unless told (a byte order mark is skipped)."""
+    """The unpacked text of a file, UTF-8 unless told (a byte order mark is skipped).
+
+    Line ends are "\\n", whatever the file has.
+    """
     with open_bytes(source) as raw:
         try:
-            text = io.TextIOWrapper(io.BufferedReader(raw), encoding or "utf-8-sig", newline="")  # type: ignore[type-var]
+            text = io.TextIOWrapper(io.BufferedReader(raw), encoding or "utf-8-sig")  # type: ignore[type-var]
         except LookupError:
             raise DataError(f"encoding={encoding!r} is unknown; try 'utf-8', 'latin-1'") from None
         with text:
             yield text
+
+
+def text_chunks(text: IO[str], size: int = 1 << 18) -> Iterator[str]:
+    """Pieces of whole lines, each of about size characters."""
+    while chunk := text.read(size):
+        yield chunk if chunk.endswith("\n") else chunk + text.readline()
 
 
 def read_start(source: Source) -> bytes:

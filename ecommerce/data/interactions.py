@@ -22,6 +22,7 @@ NON_PRODUCT = (
     "PADS", "ADJUST*", "TEST*", "gift_*", "GIFT",
 )
 
+PARTS = ("train", "valid", "test")  # what Interactions.parts numbers
 NO_CODE = -1  # the code of a row whose user or item is missing in the file
 
 
@@ -69,6 +70,7 @@ class Interactions:
         sessions: (N,) int32 codes or None: the basket, invoice or visit.
         user_ids, item_ids, session_ids: (V,) str, code -> id. Splits and selections share them,
             so codes agree between them.
+        parts: (N,) uint8 or None: the place in ``PARTS`` of a row of a given split.
 
     Rows keep the order of the file; it breaks ties between equal times. Raises DataError where
     lengths differ, a code lies outside its table, a value is NaN or infinite, a time negative.
@@ -85,6 +87,7 @@ class Interactions:
         user_ids: NDArray[np.str_],
         item_ids: NDArray[np.str_],
         session_ids: NDArray[np.str_] | None = None,
+        parts: ArrayLike | None = None,
     ) -> None:
         self.users: NDArray[np.int32] = np.asarray(users, np.int32)
         self.items: NDArray[np.int32] = np.asarray(items, np.int32)
@@ -100,6 +103,9 @@ class Interactions:
         self.user_ids = np.asarray(user_ids, np.str_)
         self.item_ids = np.asarray(item_ids, np.str_)
         self.session_ids = None if session_ids is None else np.asarray(session_ids, np.str_)
+        self.parts: NDArray[np.uint8] | None = (
+            None if parts is None else np.asarray(parts, np.uint8)
+        )
         self._codes: dict[str, dict[str, int]] = {}
         self._check()
 
@@ -125,7 +131,7 @@ class Interactions:
         n = len(self.users)
         columns = (
             ("items", self.items), ("values", self.values),
-            ("times", self.times), ("sessions", self.sessions),
+            ("times", self.times), ("sessions", self.sessions), ("parts", self.parts),
         )
         for name, column in columns:
             if column is not None and column.shape != (n,):
@@ -266,6 +272,7 @@ class Interactions:
             self.users[index], self.items[index],
             take(self.values), take(self.times), take(self.sessions),
             user_ids=self.user_ids, item_ids=self.item_ids, session_ids=self.session_ids,
+            parts=take(self.parts),
         )
 
     def compact(self) -> Interactions:
@@ -277,7 +284,7 @@ class Interactions:
             sessions, session_ids = _compact(sessions, session_ids)
         return Interactions(
             users, items, self.values, self.times, sessions,
-            user_ids=user_ids, item_ids=item_ids, session_ids=session_ids,
+            user_ids=user_ids, item_ids=item_ids, session_ids=session_ids, parts=self.parts,
         )
 
     def to_dict(self) -> dict[str, NDArray[Any]]:
@@ -317,8 +324,10 @@ class Interactions:
             for key in [] if table is None else table.tolist():
                 raw = key.encode("utf-8", "surrogatepass")
                 digest.update(b"%d:%s" % (len(raw), raw))
-        for name in ("users", "items", "values", "times", "sessions"):
+        for name in ("users", "items", "values", "times", "sessions", "parts"):
             column = getattr(self, name)
+            if name == "parts" and column is None:
+                continue
             digest.update(f"{name} {-1 if column is None else len(column)}\n".encode())
             if column is not None:
                 # Little-endian bytes: the same hash on every machine.
