@@ -62,9 +62,14 @@ class Import(Work):
         return self._import("torch")
 
     def _import(self, name):
+        import compileall
+        import importlib.util
         import subprocess
         import sys
 
+        # As pip does when it installs a package; a checkout may not have its bytecode yet.
+        for folder in importlib.util.find_spec(name).submodule_search_locations:
+            compileall.compile_dir(folder, quiet=1)
         return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True) and None
 
 
