@@ -69,7 +69,7 @@ class Import(Work):
 
         # As pip does when it installs a package; a checkout may not have its bytecode yet.
         for folder in importlib.util.find_spec(name).submodule_search_locations:
-            compileall.compile_dir(folder, quiet=1)
+            compileall.compile_dir(folder, quiet=2)
         return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True) and None
 
 
