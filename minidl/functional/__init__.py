@@ -9,10 +9,22 @@ import importlib
 import sys
 from typing import Any
 
+from minidl.functional.activation import (
+    celu,
+    hardshrink,
+    prelu,
+    relu,
+    relu_,
+    rrelu,
+    selu,
+    threshold,
+)
+from minidl.functional.arithmetic import *  # noqa: F403
+from minidl.functional.choice import *  # noqa: F403
+from minidl.functional.comparison import *  # noqa: F403
 from minidl.functional.contraction import *  # noqa: F403
 from minidl.functional.creation import *  # noqa: F403
 from minidl.functional.cumulative import *  # noqa: F403
-from minidl.functional.elementwise import *  # noqa: F403
 from minidl.functional.index import *  # noqa: F403
 from minidl.functional.matrix import *  # noqa: F403
 from minidl.functional.reduce import *  # noqa: F403
@@ -21,14 +33,16 @@ from minidl.functional.softmax import *  # noqa: F403
 from minidl.functional.sorting import *  # noqa: F403
 from minidl.functional.sparse import *  # noqa: F403
 from minidl.functional.statistics import *  # noqa: F403
+from minidl.functional.transcendental import *  # noqa: F403
 
 FAMILIES = (
-    "contraction", "creation", "cumulative", "elementwise", "index", "matrix", "reduce", "shape",
-    "softmax", "sorting", "sparse", "statistics",
+    "arithmetic", "choice", "comparison", "contraction", "creation", "cumulative", "index",
+    "matrix", "reduce", "shape", "softmax", "sorting", "sparse", "statistics", "transcendental",
 )  # fmt: skip
-NN_FAMILIES = ("layers", "losses")
+NN_FAMILIES = ("activation", "layers", "losses")
 
 __all__ = [name for f in FAMILIES for name in sys.modules[f"{__name__}.{f}"].__all__]
+__all__ += ["celu", "hardshrink", "prelu", "relu", "relu_", "rrelu", "selu", "threshold"]
 
 
 def __getattr__(name: str) -> Any:

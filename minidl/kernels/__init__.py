@@ -39,6 +39,8 @@ HOMES = {
         "csr_matmul",
     ),
     "elementwise": (
+        "erf_forward",
+        "erfc_forward",
         "exp_forward",
         "gelu_backward",
         "gelu_forward",

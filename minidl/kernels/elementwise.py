@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from minidl.kernels._jit import kernel, piece, prange
-from minidl.kernels._math import exp, log1p, quick_erf, sigmoid, tanh
+from minidl.kernels._math import erf, exp, log1p, quick_erf, sigmoid, tanh
 from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds
 
 _PIECE = 8_192  # elements
@@ -20,6 +20,7 @@ _TANH_SCALE = math.sqrt(2.0 / math.pi)
 _TANH_CUBE = 0.044715
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 @QUIET
@@ -315,3 +316,41 @@ def gelu_tanh_backward(dy, x, dx):
     for p in prange(count_pieces(dy.size, _PIECE)):
         s, e = piece_bounds(p, _PIECE, dy.size)
         _gelu_tanh_backward(dy[s:e], x[s:e], dx[s:e])
+
+
+@QUIET
+def erf_forward_ref(x, y):
+    y[:] = _erf(x)
+
+
+@piece
+def _erf_forward(x, y):
+    for i in range(x.size):
+        y[i] = erf(x[i])
+
+
+@kernel(reference=erf_forward_ref, parallel=True, serial_below=_SERIAL_BELOW)
+def erf_forward(x, y):
+    """y = erf(x)."""
+    for p in prange(count_pieces(x.size, _PIECE)):
+        s, e = piece_bounds(p, _PIECE, x.size)
+        _erf_forward(x[s:e], y[s:e])
+
+
+@QUIET
+def erfc_forward_ref(x, y):
+    y[:] = _erfc(x)
+
+
+@piece
+def _erfc_forward(x, y):
+    for i in range(x.size):
+        y[i] = math.erfc(x[i])  # libm's: rare, and its tails are hard to match
+
+
+@kernel(reference=erfc_forward_ref, parallel=True, serial_below=_SERIAL_BELOW)
+def erfc_forward(x, y):
+    """y = 1 - erf(x), exact in the far tail."""
+    for p in prange(count_pieces(x.size, _PIECE)):
+        s, e = piece_bounds(p, _PIECE, x.size)
+        _erfc_forward(x[s:e], y[s:e])

@@ -9,9 +9,32 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
+from minidl.ops._op import empty
 from minidl.typing import Array
 
 PLAIN = (np.ndarray, np.generic)  # arithmetic of 0-d arrays gives NumPy scalars
+
+KERNEL_FROM = 1024
+"""Elements from which a kernel is called instead of NumPy: it wins there by 1.7 times and more,
+and saves enough (5 µs) to be worth loading Numba (0.3 s) in a program that trains."""
+
+_BITS = {2: np.dtype("int16"), 4: np.dtype("int32"), 8: np.dtype("int64")}
+
+
+def large(x: Any) -> bool:
+    """Whether x is an array worth a kernel call."""
+    return type(x) is np.ndarray and x.size >= KERNEL_FROM and x.dtype.itemsize >= 4
+
+
+def run(kernel: Any, *arrays: Any) -> Array:
+    """A kernel over flat arrays that fills one like the first; below KERNEL_FROM its reference."""
+    first = np.asarray(arrays[0])
+    out = empty(first.size, first.dtype)
+    function = kernel if large(first) else getattr(kernel, "reference", kernel)
+    function(*[np.ascontiguousarray(x).reshape(-1) for x in arrays], out)
+    return out.reshape(first.shape)
+
 
 def exp(x: Any) -> Any:
     """e^x."""
@@ -45,7 +68,23 @@ def sinh(x: Any) -> Any:
 
 def masked(keep: Array, x: Any) -> Any:
     """x where `keep`, 0 elsewhere: not a product, for 0 * inf is NaN."""
-    return np.where(keep, x, x.dtype.type(0)) if isinstance(x, PLAIN) else x.masked(keep)
+    if not isinstance(x, PLAIN):
+        return x.masked(keep)
+    if x.size < KERNEL_FROM or keep.shape != x.shape:
+        return np.where(keep, x, x.dtype.type(0))
+    # np.where guesses each branch, 7 ns an element where masks are random; bits need no guess: 0.2
+    bits = keep.astype(_BITS[x.dtype.itemsize])
+    np.negative(bits, out=bits)
+    np.bitwise_and(bits, x.view(bits.dtype), out=bits)
+    return bits.view(x.dtype)
+
+
+def chosen(keep: Array, x: Any, y: Any) -> Array:
+    """x where `keep`, y elsewhere, for arrays and numbers: np.where, without its guesses."""
+    if not (large(x) and large(y) and x.dtype == y.dtype and x.dtype.kind == "f"):
+        return np.where(keep, x, y)
+    a, b = x.view(_BITS[x.dtype.itemsize]), y.view(_BITS[x.dtype.itemsize])
+    return (((a ^ b) & -keep.astype(a.dtype)) ^ b).view(x.dtype)
 
 
 def values(x: Any) -> Array:
@@ -84,5 +123,14 @@ def sigmoid(x: Any) -> Any:
     """1 / (1 + e^-x), without overflow."""
     if not isinstance(x, PLAIN):
         return x.sigmoid()
-    e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, x.dtype.type(1)) / (1 + e)
+    return run(kernels.sigmoid_forward, x)
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent."""
+    return np.tanh(x) if isinstance(x, PLAIN) else x.tanh()
+
+
+def erf(x: Any) -> Any:
+    """Error function."""
+    return run(kernels.erf_forward, x) if isinstance(x, PLAIN) else x.erf()

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minidl import kernels
 from minidl.ops import _math
 from minidl.ops._op import Op, shape_of, sum_to
 
@@ -222,6 +223,8 @@ class Tanh(Op):
     @staticmethod
     def backward(dout, saved, needs):
         (out,) = saved
+        if _math.large(dout):
+            return (_math.run(kernels.tanh_backward, dout, out),)
         return (dout * (1 - out * out),)
 
 

@@ -1,60 +1,22 @@
-"""Functions of each element beyond arithmetic: trigonometry, powers, branches, activations."""
+"""Powers, logarithms and the error function of each element."""
+
+import math
 
 import numpy as np
 
 from minidl import kernels
 from minidl.ops import _math
-from minidl.ops._op import Op, empty, shape_of, sum_to
+from minidl.ops._op import Op, shape_of, sum_to
+
+_LOG_2, _LOG_10 = math.log(2.0), math.log(10.0)
+_TWO_BY_ROOT_PI = 2.0 / math.sqrt(math.pi)
+_NUMBERS = (int, float)
 
 
-class Sin(Op):
-    """Sine of radians.
+class Exp2(Op):
+    """Power of 2, exact for whole numbers.
 
-        out = sin(x);   dx = dout * cos(x)
-
-    Shapes: out as x.
-    """
-
-    saves = ("x",)
-    to_float = True
-
-    @staticmethod
-    def forward(x):
-        with np.errstate(all="ignore"):
-            return np.sin(x), (x,)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (x,) = saved
-        return (dout * _math.cos(x),)
-
-
-class Cos(Op):
-    """Cosine of radians.
-
-        out = cos(x);   dx = -dout * sin(x)
-
-    Shapes: out as x.
-    """
-
-    saves = ("x",)
-    to_float = True
-
-    @staticmethod
-    def forward(x):
-        with np.errstate(all="ignore"):
-            return np.cos(x), (x,)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (x,) = saved
-        return (-dout * _math.sin(x),)
-
-
-class Tan(Op):
-    """Tangent of radians.
-
-        out = tan(x);   dx = dout * (1 + out^2)
+        out = 2^x;   dx = dout * out * log 2
 
     Shapes: out as x.
     """
@@ -65,187 +27,13 @@ class Tan(Op):
     @staticmethod
     def forward(x):
         with np.errstate(all="ignore"):
-            out = np.tan(x)
+            out = np.exp2(x)
         return out, (out,)
 
     @staticmethod
     def backward(dout, saved, needs):
         (out,) = saved
-        return (dout * (1 + out * out),)
-
-
-class Asin(Op):
-    """Arc sine; NaN outside [-1, 1].
-
-        out = asin(x);   dx = dout / sqrt(1 - x^2), and 0 where dout is 0
-
-    Shapes: out as x.
-    """
-
-    saves = ("x",)
-    to_float = True
-
-    @staticmethod
-    def forward(x):
-        with np.errstate(all="ignore"):
-            return np.arcsin(x), (x,)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (x,) = saved
-        return (_math.untaken(dout, dout / _math.sqrt(1 - x * x)),)
-
-
-class Acos(Op):
-    """Arc cosine; NaN outside [-1, 1].
-
-        out = acos(x);   dx = -dout / sqrt(1 - x^2), and 0 where dout is 0
-
-    Shapes: out as x.
-    """
-
-    saves = ("x",)
-    to_float = True
-
-    @staticmethod
-    def forward(x):
-        with np.errstate(all="ignore"):
-            return np.arccos(x), (x,)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (x,) = saved
-        return (_math.untaken(dout, -dout / _math.sqrt(1 - x * x)),)
-
-
-class Atan(Op):
-    """Arc tangent.
-
-        out = atan(x);   dx = dout / (1 + x^2)
-
-    Shapes: out as x.
-    """
-
-    saves = ("x",)
-    to_float = True
-
-    @staticmethod
-    def forward(x):
-        return np.arctan(x), (x,)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (x,) = saved
-        return (dout / (1 + x * x),)
-
-
-class Sinh(Op):
-    """Hyperbolic sine.
-
-        out = sinh(x);   dx = dout * cosh(x)
-
-    Shapes: out as x.
-    """
-
-    saves = ("x",)
-    to_float = True
-
-    @staticmethod
-    def forward(x):
-        with np.errstate(all="ignore"):
-            return np.sinh(x), (x,)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (x,) = saved
-        return (_math.untaken(dout, dout * (_math.exp(x) + _math.exp(-x)) / 2),)
-
-
-class Cosh(Op):
-    """Hyperbolic cosine.
-
-        out = cosh(x);   dx = dout * sinh(x)
-
-    Shapes: out as x.
-    """
-
-    saves = ("x",)
-    to_float = True
-
-    @staticmethod
-    def forward(x):
-        with np.errstate(all="ignore"):
-            return np.cosh(x), (x,)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (x,) = saved
-        return (_math.untaken(dout, dout * _math.sinh(x)),)
-
-
-class Asinh(Op):
-    """Inverse hyperbolic sine.
-
-        out = asinh(x);   dx = dout / sqrt(1 + x^2)
-
-    Shapes: out as x.
-    """
-
-    saves = ("x",)
-    to_float = True
-
-    @staticmethod
-    def forward(x):
-        return np.arcsinh(x), (x,)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (x,) = saved
-        return (dout / _math.sqrt(1 + x * x),)
-
-
-class Acosh(Op):
-    """Inverse hyperbolic cosine; NaN below 1.
-
-        out = acosh(x);   dx = dout / sqrt(x^2 - 1), and 0 where dout is 0
-
-    Shapes: out as x.
-    """
-
-    saves = ("x",)
-    to_float = True
-
-    @staticmethod
-    def forward(x):
-        with np.errstate(all="ignore"):
-            return np.arccosh(x), (x,)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (x,) = saved
-        return (_math.untaken(dout, dout / _math.sqrt(x * x - 1)),)
-
-
-class Atanh(Op):
-    """Inverse hyperbolic tangent; NaN outside [-1, 1].
-
-        out = atanh(x);   dx = dout / (1 - x^2), and 0 where dout is 0
-
-    Shapes: out as x.
-    """
-
-    saves = ("x",)
-    to_float = True
-
-    @staticmethod
-    def forward(x):
-        with np.errstate(all="ignore"):
-            return np.arctanh(x), (x,)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (x,) = saved
-        return (_math.untaken(dout, dout / (1 - x * x)),)
+        return (_math.untaken(dout, dout * out * _LOG_2),)
 
 
 class Expm1(Op):
@@ -293,12 +81,58 @@ class Log1p(Op):
         return (_math.untaken(dout, dout / (1 + x)),)
 
 
+class Log2(Op):
+    """Logarithm to base 2, exact for powers of 2; NaN below 0.
+
+        out = log2(x);   dx = dout / (x log 2), and 0 where dout is 0
+
+    Shapes: out as x.
+    """
+
+    saves = ("x",)
+    to_float = True
+
+    @staticmethod
+    def forward(x):
+        with np.errstate(all="ignore"):
+            out = np.log2(x)
+        return out, (x,)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        (x,) = saved
+        return (_math.untaken(dout, dout / (x * _LOG_2)),)
+
+
+class Log10(Op):
+    """Logarithm to base 10, exact for powers of 10; NaN below 0.
+
+        out = log10(x);   dx = dout / (x log 10), and 0 where dout is 0
+
+    Shapes: out as x.
+    """
+
+    saves = ("x",)
+    to_float = True
+
+    @staticmethod
+    def forward(x):
+        with np.errstate(all="ignore"):
+            out = np.log10(x)
+        return out, (x,)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        (x,) = saved
+        return (_math.untaken(dout, dout / (x * _LOG_10)),)
+
+
 class Pow(Op):
     """Power.
 
         out = x^y;   dx = dout * y * x^(y - 1),   dy = dout * out * log(x)
 
-    Each is 0 where dout or its factor (y, or out) is 0, so x = 0 sends no NaN back.
+    Each is 0 where dout is 0; dx also where y is 0, dy also where x is 0 and y not below 0.
     Shapes: x, y broadcast to out.
     """
 
@@ -314,111 +148,87 @@ class Pow(Op):
         x, y = saved
         dx = dy = None
         if needs[0]:
-            part = dout * y * x ** (y - 1)
+            part = dout * y if type(y) in _NUMBERS and y == 2 else dout * y * x ** (y - 1)
+            if type(y) in _NUMBERS and y == 2:
+                part = part * x
             zero = np.broadcast_to(np.asarray(_math.values(y)) == 0, part.shape)
-            dx = sum_to(_math.untaken(dout, _math.masked(~zero, part)), shape_of(x))
+            part = _math.masked(~zero, part) if zero.any() else part
+            dx = sum_to(_math.untaken(dout, part), shape_of(x))
         if needs[1]:
-            base = _math.values(x) if not isinstance(x, (int, float)) else np.asarray(x, dout.dtype)
-            above = np.broadcast_to(base != 0, dout.shape)
-            safe = x if isinstance(x, (int, float)) else _math.masked(base != 0, x) + (base == 0)
-            logs = np.log(base) if isinstance(x, (int, float)) else _math.log(safe)
-            dy = sum_to(_math.masked(above, dout * x**y * logs), shape_of(y))
+            if type(x) in _NUMBERS:
+                x = np.asarray(x, dout.dtype)
+            pole = _math.values(x) == 0
+            logs = _math.log(_math.masked(~pole, x) + pole.astype(dout.dtype))
+            keep = ~np.broadcast_to(pole & (_math.values(y) >= 0), dout.shape)
+            endless = np.where(pole, dout.dtype.type(-np.inf), dout.dtype.type(0))
+            part = dout * x**y * (logs + endless if pole.any() else logs)
+            dy = sum_to(_math.untaken(dout, _math.masked(keep, part)), y.shape)
         return dx, dy
 
 
-class Abs(Op):
-    """Absolute value; the derivative at 0 is 0.
+class LogAddExp(Op):
+    """Logarithm of a sum of powers of e (or, if `binary`, of 2) without overflow.
 
-        out = |x|;   dx = dout * sign(x)
+        out = log(e^x + e^y);   dx = dout * sigmoid(x - y),   dy = dout * sigmoid(y - x)
 
-    Shapes: out as x.
+    With base 2 the difference in the sigmoid is times log 2. Equal infinities share the gradient.
+    Shapes: x, y broadcast to out.
     """
 
-    saves = ("sign",)
-
-    @staticmethod
-    def forward(x):
-        return np.abs(x), (np.sign(x),)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (sign,) = saved
-        return (dout * sign,)
-
-
-class Where(Op):
-    """x where a condition holds, y elsewhere.
-
-        out = keep ? x : y;   dx = keep ? dout : 0,   dy = keep ? 0 : dout
-
-    Shapes: keep, x, y broadcast to out.
-    """
-
-    saves = ("keep", "shapes")
-
-    @staticmethod
-    def forward(keep, x, y):
-        return np.where(keep, x, y), (keep, (shape_of(x), shape_of(y)))
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        keep, (x_shape, y_shape) = saved
-        keep = np.broadcast_to(_math.values(keep), dout.shape)
-        dx = sum_to(_math.masked(keep, dout), x_shape) if needs[1] else None
-        return None, dx, sum_to(_math.masked(~keep, dout), y_shape) if needs[2] else None
-
-
-class Scaled(Op):
-    """x times a constant array of its shape: a derivative known beforehand, 0, 1/2 or 1.
-
-        out = value;   dx = dout * slope
-
-    value is computed by the caller (clamp, maximum, floor); slope has no derivative.
-    Shapes: x, value, slope and out are equal.
-    """
-
-    saves = ("slope",)
-
-    @staticmethod
-    def forward(x, value, slope):
-        return value, (slope,)
-
-    @staticmethod
-    def backward(dout, saved, needs):
-        (slope,) = saved
-        slope = _math.values(slope)
-        return _math.masked(slope != 0, dout) * slope, None, None
-
-
-class Sigmoid(Op):
-    """Logistic function, by a kernel without overflow.
-
-        out = 1 / (1 + e^-x);   dx = dout * out * (1 - out)
-
-    Shapes: out as x.
-    """
-
-    saves = ("out",)
+    saves = ("x", "y")
     to_float = True
 
     @staticmethod
-    def forward(x):
-        flat = np.ascontiguousarray(x).reshape(-1)
-        out = empty(flat.shape, x.dtype)
-        kernels.sigmoid_forward(flat, out)
-        out = out.reshape(x.shape)
-        return out, (out,)
+    def forward(x, y, *, binary):
+        with np.errstate(all="ignore"):
+            return (np.logaddexp2 if binary else np.logaddexp)(x, y), (x, y)
+
+    @staticmethod
+    def backward(dout, saved, needs, *, binary):
+        x, y = saved
+        tie = np.isinf(_math.values(x)) & (_math.values(x) == _math.values(y))
+        gap = _math.masked(~tie, x - y) * (_LOG_2 if binary else 1.0)
+        dx = sum_to(dout * _math.sigmoid(gap), x.shape) if needs[0] else None
+        dy = sum_to(dout * _math.sigmoid(-gap), y.shape) if needs[1] else None
+        return dx, dy
+
+
+class XLogY(Op):
+    """x log(y), and 0 where x is 0 unless y is NaN.
+
+        out = x log(y);   dx = dout * log(y),   dy = dout * x / y
+
+    Each is 0 where dout is 0; dx also where x is 0 and y not above 0, dy where x is 0.
+    Shapes: x, y broadcast to out.
+    """
+
+    saves = ("x", "y")
+    to_float = True
+
+    @staticmethod
+    def forward(x, y):
+        with np.errstate(all="ignore"):
+            return np.where((x == 0) & ~np.isnan(y), 0, x * np.log(y)).astype(x.dtype), (x, y)
 
     @staticmethod
     def backward(dout, saved, needs):
-        (out,) = saved
-        return (dout * out * (1 - out),)
+        x, y = saved
+        nothing = _math.values(x) == 0
+        dx = dy = None
+        if needs[0]:
+            keep = ~(nothing & (_math.values(y) <= 0))
+            part = _math.untaken(dout, dout * _math.log(y))
+            dx = sum_to(_math.masked(keep, _math.expand(part, keep.shape)), x.shape)
+        if needs[1]:
+            part = _math.untaken(dout, dout * x / y)
+            dy = sum_to(_math.masked(np.broadcast_to(~nothing, part.shape), part), y.shape)
+        return dx, dy
 
 
-class Softplus(Op):
-    """A smooth max(x, 0) (Dugas et al. 2001), by a kernel without overflow.
+class Erf(Op):
+    """Error function.
 
-        out = log(1 + e^x);   dx = dout * sigmoid(x)
+        out = 2 / sqrt(pi) * integral from 0 to x of e^(-t^2);   dx = dout * 2 / sqrt(pi) * e^(-x^2)
 
     Shapes: out as x.
     """
@@ -428,33 +238,67 @@ class Softplus(Op):
 
     @staticmethod
     def forward(x):
-        flat = np.ascontiguousarray(x).reshape(-1)
-        out = empty(flat.shape, x.dtype)
-        kernels.softplus_forward(flat, out)
-        return out.reshape(x.shape), (x,)
+        with np.errstate(all="ignore"):
+            out = _math.erf(x)
+        return out, (x,)
 
     @staticmethod
     def backward(dout, saved, needs):
         (x,) = saved
-        return (dout * _math.sigmoid(x),)
+        return (dout * _math.exp(-x * x) * _TWO_BY_ROOT_PI,)
 
 
-class Relu(Op):
-    """Rectifier (Nair & Hinton 2010); the derivative at 0 is 0.
+class Erfc(Op):
+    """1 - erf(x), exact in the far tail.
 
-        out = max(x, 0);   dx = dout where x > 0, else 0
+        out = 1 - erf(x);   dx = -dout * 2 / sqrt(pi) * e^(-x^2)
 
     Shapes: out as x.
     """
 
-    saves = ("out",)
+    saves = ("x",)
+    to_float = True
 
     @staticmethod
     def forward(x):
-        out = np.maximum(x, 0)
+        with np.errstate(all="ignore"):
+            out = _math.run(kernels.erfc_forward, x)
+        return out, (x,)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        (x,) = saved
+        return (dout * _math.exp(-x * x) * -_TWO_BY_ROOT_PI,)
+
+
+class Erfinv(Op):
+    """The number whose error function is x; NaN outside [-1, 1], infinite at its ends.
+
+        erf(out) = x;   dx = dout * sqrt(pi) / 2 * e^(out^2)
+
+    A start by Winitzki (2008), then Halley's method on erfc, which keeps the digits of the tails.
+    Shapes: out as x.
+    """
+
+    saves = ("out",)
+    to_float = True
+
+    @staticmethod
+    def forward(x):
+        with np.errstate(all="ignore"):
+            size = np.abs(x).astype(np.float64)
+            log = np.log1p(-size * size)
+            half = 2 / (np.pi * 0.147) + log / 2
+            y = np.sqrt(np.sqrt(half * half - log / 0.147) - half)
+            for _ in range(3):  # the error goes from 2e-3 to its third power at each step
+                tail = _math.run(kernels.erfc_forward, y) - (1 - size)
+                step = tail / (_TWO_BY_ROOT_PI * np.exp(-y * y))
+                y = y + step / (1 + y * step)
+            y = np.where(size == 1, np.inf, np.where(size == 0, 0, y))
+            out = np.copysign(y, x).astype(x.dtype)
         return out, (out,)
 
     @staticmethod
     def backward(dout, saved, needs):
         (out,) = saved
-        return (_math.masked(_math.values(out) > 0, dout),)
+        return (_math.untaken(dout, dout * _math.exp(out * out) * (1 / _TWO_BY_ROOT_PI)),)

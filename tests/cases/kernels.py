@@ -37,6 +37,8 @@ def special(dtype):
 
 
 @case(
+    "erf_forward",
+    "erfc_forward",
     "exp_forward",
     "tanh_forward",
     "sigmoid_forward",
