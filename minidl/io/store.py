@@ -146,7 +146,7 @@ def _unpacked(name: str, data: bytes) -> tuple[Arrays, dict[str, str]]:
     try:
         entries = deserialize(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        metadata = header.get("__metadata__", {})
+        metadata = header.get("__metadata__") or {}  # the library lets null pass
         return {key: _array(entry) for key, entry in entries}, metadata
     except (KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise FileError(f"{name}: a damaged safetensors file ({_short(error)})") from None

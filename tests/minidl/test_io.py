@@ -10,7 +10,7 @@ from contextlib import suppress
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import minidl
@@ -279,6 +279,7 @@ entry = st.fixed_dictionaries(
 
 
 @MANY
+@example({"__metadata__": None}, b"")
 @given(st.dictionaries(st.text(max_size=4) | st.just("__metadata__"), entry | huge, max_size=3),
        st.binary(max_size=40))  # fmt: skip
 def test_hostile_headers(tmp_path, header, body):
