@@ -49,9 +49,7 @@ def encode(obj: Any, arrays: Arrays, path: str = "", depth: int = 0) -> Any:
     if isinstance(obj, Mapping):
         return _encode_mapping(obj, arrays, path, depth)
     if type(obj) in (list, tuple):
-        values = [
-            encode(v, arrays, _join(path, i), depth + 1) for i, v in enumerate(obj)
-        ]
+        values = [encode(v, arrays, _join(path, i), depth + 1) for i, v in enumerate(obj)]
         return values if type(obj) is list else {"$": "tuple", "items": values}
     if isinstance(obj, (bytes, bytearray)):
         return {"$": "bytes", "at": _put(np.frombuffer(obj, np.uint8), arrays, path)}
