@@ -39,7 +39,9 @@ FAMILIES = (
     "arithmetic", "choice", "comparison", "contraction", "creation", "cumulative", "index",
     "matrix", "reduce", "shape", "softmax", "sorting", "sparse", "statistics", "transcendental",
 )  # fmt: skip
-NN_FAMILIES = ("activation", "layers", "losses")
+NN_FAMILIES = (
+    "activation", "layers", "losses_classification", "losses_ranking", "losses_regression",
+)  # fmt: skip
 
 __all__ = [name for f in FAMILIES for name in sys.modules[f"{__name__}.{f}"].__all__]
 __all__ += ["celu", "hardshrink", "prelu", "relu", "relu_", "rrelu", "selu", "threshold"]

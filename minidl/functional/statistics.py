@@ -138,7 +138,8 @@ def vector_norm(input: Tensor, p: float, axes: tuple[int, ...], keepdim: bool) -
         size = input.abs()
         return size.amax(axes, keepdim) if p > 0 else size.amin(axes, keepdim)
     if p == 0:
-        return (input * Tensor(_inverse(input.array))).sum(axes, keepdim)
+        counted = Tensor((input.array != 0).astype(input.dtype))
+        return (input.masked(np.zeros(input.shape, bool)) + counted).sum(axes, keepdim)
     size = input.abs()
     if p == 1:
         return size.sum(axes, keepdim)
@@ -146,12 +147,6 @@ def vector_norm(input: Tensor, p: float, axes: tuple[int, ...], keepdim: bool) -
         powers = away_from_zero(size, lambda v: v**p)
         return away_from_zero(powers.sum(axes, keepdim), lambda v: v ** (1 / p))
     return (size**p).sum(axes, keepdim) ** (1 / p)
-
-
-def _inverse(x):
-    """1 / x, and 0 for 0."""
-    with np.errstate(divide="ignore"):
-        return np.where(x == 0, 0, 1 / x).astype(x.dtype)
 
 
 @method

@@ -1,0 +1,278 @@
+"""Losses of classes: cross-entropies, divergences, margins.
+
+`reduction` is "mean", "sum" or "none" in all of them.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minidl._tensor import Tensor, apply, apply2
+from minidl.functional._common import common_dtype
+from minidl.functional._losses import paired, reduced, reduction_of
+from minidl.functional.activation import logsigmoid
+from minidl.ops import losses as ops
+from minidl.typing import Array
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "kl_div",
+    "multi_margin_loss",
+    "multilabel_soft_margin_loss",
+    "nll_loss",
+    "soft_margin_loss",
+]
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(input)[target]: input (N, K, ...) logits, or (K,).
+
+    target: classes (N, ...), or probabilities of input's shape. weight (K,): the mean is then the
+    weighted mean. Rows of class ignore_index count for nothing.
+    """
+    reduction = reduction_of(reduction, size_average, reduce)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing must be 0 to 1, got {label_smoothing}")
+    if target.dtype.kind == "f":
+        return _cross_entropy_of_shares(input, target, weight, reduction, label_smoothing)
+    rows, classes, shape = _rows_and_classes("cross_entropy", input, target, ignore_index)
+    weights = _class_weights("cross_entropy", weight, rows)
+    loss = apply(
+        ops.CrossEntropy, rows, classes, weights,
+        label_smoothing=float(label_smoothing), ignore_index=ignore_index,
+    )  # fmt: skip
+    return _class_reduced(loss, classes, weights, shape, reduction, ignore_index)
+
+
+def _rows_and_classes(
+    name: str, input: Tensor, target: Tensor, ignore_index: int | None
+) -> tuple[Tensor, Array, tuple[int, ...]]:
+    """Logits as (N, K) rows, classes as (N,), and the shape of the losses."""
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"{name}: classes must be integers, got {target.dtype}; use .long()")
+    if not input.ndim:
+        raise ValueError(f"{name}: input must be (N, K, ...) or (K,), got ()")
+    axis = 0 if input.ndim == 1 else 1
+    rest = input.shape[:axis] + input.shape[axis + 1 :]
+    if target.shape != rest:
+        raise ValueError(
+            f"{name}: input {input.shape} needs target classes {rest}, got {target.shape}"
+        )
+    count = input.shape[axis]
+    classes = np.ascontiguousarray(target.array, dtype=np.int64).reshape(-1)
+    wrong = ((classes < 0) | (classes >= count)) & (classes != ignore_index)
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        raise IndexError(
+            f"{name}: target {classes[place]} at place {place} is outside 0 to {count - 1}; "
+            f"input has {count} classes"
+        )
+    rows = input
+    if input.ndim > 2:
+        rows = input.reshape(*input.shape[:2], -1).swapaxes(1, 2)
+    return rows.reshape(len(classes), count), classes, rest
+
+
+def _class_weights(name: str, weight: Tensor | None, rows: Tensor) -> Tensor:
+    if weight is None:
+        return Tensor(np.ones(rows.shape[1], rows.dtype))
+    if weight.requires_grad:
+        raise ValueError(f"{name}: weight has no derivative; give weight.detach()")
+    if weight.shape != (rows.shape[1],):
+        raise ValueError(f"{name}: weight must be ({rows.shape[1]},), got {weight.shape}")
+    return Tensor(np.ascontiguousarray(weight.array, dtype=rows.dtype))
+
+
+def _class_reduced(
+    loss: Tensor, classes: Array, weights: Tensor, shape: Any, reduction: str, ignore_index: int
+) -> Tensor:
+    if reduction == "none":
+        return loss.reshape(shape)
+    if reduction != "mean":
+        return reduced(loss, reduction)
+    kept = classes[classes != ignore_index]
+    return loss.sum() / float(weights.array[kept].sum(dtype=np.float64))
+
+
+def _cross_entropy_of_shares(
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float
+) -> Tensor:
+    if input.shape != target.shape:
+        raise ValueError(
+            f"cross_entropy: floating point targets are probabilities and must have input's shape "
+            f"{input.shape}, got {target.shape}; for classes give integers"
+        )
+    axis = 0 if input.ndim == 1 else 1
+    if smoothing:
+        target = target * (1 - smoothing) + smoothing / input.shape[axis]
+    parts = input.log_softmax(axis) * target
+    if weight is not None:
+        parts = parts * weight.reshape(-1, *[1] * (input.ndim - axis - 1))
+    rows = input.array.size / input.shape[axis]
+    return reduced(-parts.sum(axis), reduction, float(rows) if reduction == "mean" else None)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-weight[target] input[target]: input (N, K, ...) log-probabilities, or (K,)."""
+    reduction = reduction_of(reduction, size_average, reduce)
+    rows, classes, shape = _rows_and_classes("nll_loss", input, target, ignore_index)
+    weights = _class_weights("nll_loss", weight, rows)
+    kept = classes != ignore_index
+    safe = np.where(kept, classes, 0)
+    picked = rows.take_flat(np.arange(len(classes)) * rows.shape[1] + safe)
+    loss = -(picked.masked(kept)) * Tensor(weights.array[safe] * kept)
+    return _class_reduced(loss, classes, weights, shape, reduction, ignore_index)
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-t log(p) - (1 - t) log(1 - p) of probabilities p; logarithms are cut at -100."""
+    reduction = reduction_of(reduction, size_average, reduce)
+    if input.shape != target.shape:
+        raise ValueError(
+            f"binary_cross_entropy: target must have input's shape {input.shape}, "
+            f"got {target.shape}"
+        )
+    if input.array.size and not (input.array.min() >= 0 and input.array.max() <= 1):
+        raise ValueError(
+            "binary_cross_entropy: input must be probabilities from 0 to 1; "
+            "for logits use binary_cross_entropy_with_logits"
+        )
+    log_p, log_q = input.log().clamp_min(-100.0), (1 - input).log().clamp_min(-100.0)
+    loss = -(target * log_p + (1 - target) * log_q)
+    return reduced(loss if weight is None else loss * weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Binary cross-entropy of logits, without overflow; pos_weight multiplies the t part."""
+    reduction = reduction_of(reduction, size_average, reduce)
+    if input.shape != target.shape:
+        raise ValueError(
+            "binary_cross_entropy_with_logits: target must have input's shape "
+            f"{input.shape}, got {target.shape}"
+        )
+    if pos_weight is None:
+        loss = apply2(ops.BCEWithLogits, *common_dtype(input, target))
+    else:
+        # (1 - t) x + (1 + (w - 1) t) log(1 + e^-x)
+        loss = (1 - target) * input + ((pos_weight - 1) * target + 1) * -logsigmoid(input)
+    return reduced(loss if weight is None else loss * weight, reduction)
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """t (log t - input): input are log-probabilities, target probabilities (or their logarithms).
+
+    "batchmean" divides the sum by the first axis.
+    """
+    reduction = reduction_of(reduction, size_average, reduce)
+    input, target = paired("kl_div", input, target)
+    if log_target:
+        loss = target.exp() * (target - input)
+    else:
+        loss = target.xlogy(target) - target * input
+    if reduction == "batchmean":
+        return loss.sum() / float(input.shape[0] if input.ndim else 1)
+    return reduced(loss, reduction)
+
+
+def soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """log(1 + e^(-t x)), t in {-1, 1}."""
+    reduction = reduction_of(reduction, size_average, reduce)
+    input, target = paired("soft_margin_loss", input, target)
+    return reduced(-logsigmoid(target * input), reduction)
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """sum_{k != t} weight_t max(0, margin - x_t + x_k)^p / K: input (N, K) or (K,), p 1 or 2."""
+    reduction = reduction_of(reduction, size_average, reduce)
+    if p not in (1, 2):
+        raise ValueError(f"multi_margin_loss: p must be 1 or 2, got {p}")
+    input = input if input.ndim else input.reshape(1)
+    if input.ndim not in (1, 2):
+        raise ValueError(f"multi_margin_loss: input must be (N, K) or (K,), got {input.shape}")
+    if input.ndim == 1 and target.shape == (1,):
+        target = target.reshape(())
+    rows, classes, shape = _rows_and_classes("multi_margin_loss", input, target, None)
+    weights = _class_weights("multi_margin_loss", weight, rows)
+    count, size = rows.shape
+    right = rows.take_flat(np.arange(count) * size + classes).reshape(count, 1)
+    others = np.arange(size) != classes[:, None]  # (N, K)
+    gap = (rows - right + margin).masked(others).clamp_min(0)
+    loss = (gap if p == 1 else gap * gap).sum(1) * Tensor(weights.array[classes] / size)
+    return reduced(loss.reshape(shape), reduction)
+
+
+def multilabel_soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Mean over the K labels of -t log s(x) - (1 - t) log(1 - s(x)), s the sigmoid; (..., K)."""
+    reduction = reduction_of(reduction, size_average, reduce)
+    if input.shape != target.shape or not input.ndim:
+        raise ValueError(
+            "multilabel_soft_margin_loss: input and target must have one shape (..., K), got "
+            f"{input.shape} and {target.shape}"
+        )
+    loss = apply2(ops.BCEWithLogits, *common_dtype(input, target))
+    if weight is not None:
+        loss = loss * weight
+    return reduced(loss.sum(-1) / float(input.shape[-1]), reduction)
