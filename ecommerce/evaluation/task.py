@@ -14,7 +14,7 @@ from ecommerce.data.interactions import Interactions
 from ecommerce.data.ordering import group_order
 from ecommerce.evaluation.protocol import Mask, Protocol
 from ecommerce.recommend import Recommender
-from ecommerce.recommend.lists import Lists
+from ecommerce.recommend.lists import Lists, sorted_unique
 
 
 class SplitLike(Shape):
@@ -113,7 +113,7 @@ def fitted_on(name: str, model: Recommender, task: Task) -> str:
 
 
 def _pairs(lists: Lists, n_items: int) -> NDArray[np.int64]:
-    return np.unique(lists.rows() * n_items + lists.items)
+    return sorted_unique(lists.rows() * n_items + lists.items)
 
 
 def state_protocol(

@@ -52,7 +52,7 @@ class Lists(NamedTuple):
     def distinct(self) -> Lists:
         """Each list ascending, with every item once."""
         width = 1 + int(self.items.max(initial=0))
-        keys = np.unique(self.rows() * width + self.items)
+        keys = sorted_unique(self.rows() * width + self.items)
         counts = np.bincount(keys // width, minlength=len(self.indptr) - 1)
         return Lists(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), keys % width)
 
@@ -67,6 +67,12 @@ class Lists(NamedTuple):
         counts = np.bincount(self.items, minlength=n_items)
         order = np.argsort(self.items, kind="stable")
         return Lists(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), self.rows()[order])
+
+
+def sorted_unique(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """np.unique of whole numbers: several times as quick as its hash table (NumPy 2.3)."""
+    keys = np.sort(keys)
+    return keys[np.concatenate([[True], keys[1:] != keys[:-1]])] if len(keys) else keys
 
 
 def best(
