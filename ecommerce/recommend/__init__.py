@@ -4,12 +4,13 @@ import os
 
 from ecommerce.recommend import store
 from ecommerce.recommend.base import Recommender
+from ecommerce.recommend.bpr import BPR
 from ecommerce.recommend.itemknn import ItemKNN
 from ecommerce.recommend.popular import Popular
 from ecommerce.recommend.random import Random
 
 MODELS: dict[str, type[Recommender]] = {
-    model.__name__: model for model in (Popular, Random, ItemKNN)
+    model.__name__: model for model in (Popular, Random, ItemKNN, BPR)
 }
 """Every model by name: what `load_model` and the command line know, and the contract tests run."""
 
@@ -29,4 +30,4 @@ def load_model(path: str | os.PathLike[str]) -> Recommender:
     return MODELS[about["model"]]._from_file(arrays, about)
 
 
-__all__ = ["MODELS", "ItemKNN", "Popular", "Random", "Recommender", "load_model"]
+__all__ = ["BPR", "MODELS", "ItemKNN", "Popular", "Random", "Recommender", "load_model"]
