@@ -2,52 +2,97 @@
 
 `x.add_(y)` and `x[i] = v` write into x's storage. For the tape they are ordinary ops whose result
 takes x's place: x gets the new node, and the version of its storage goes up, so that a backward
-which saved the old values notices. If x is a view, its owner gets a new node too, `WriteView`, and
-every other view of that owner finds its own anew when it is next used (`_tensor.refresh`).
+which saved the old values notices. If x is a view, its owner gets a new node, `WriteView`, and x
+and every other view of that owner find their own anew when next used (`_tensor.refresh`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, _mode, apply, cast
-from minidl.ops.index import WriteView
-from minidl.typing import Array
+from minidl._tensor import Node, Tensor, _mode, _tell, apply, apply1, cast, observers, refresh
+from minidl.ops.elementwise import Alias
+from minidl.ops.transcendental import Scaled
+from minidl.ops.view import WriteView
+
+_CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 def overwrite(x: Tensor, new: Tensor, name: str) -> Tensor:
     """Write `new` into x's storage and give x its place on the tape; returns x."""
-    recorded = _mode.grad and (new.requires_grad or x.requires_grad)
-    if recorded:
-        check_may_change(x, name)
-    if new.shape != x.shape:
+    if new.array.shape != x.array.shape:
         raise ValueError(
             f"{name}: the result has shape {new.shape}, which does not fit in place into {x.shape}"
         )
-    if not np.can_cast(new.dtype, x.dtype, "same_kind"):
+    if _CATEGORY[new.dtype.kind] > _CATEGORY[x.dtype.kind]:
         raise TypeError(
-            f"{name}: a result of dtype {new.dtype} cannot be stored in a tensor of dtype {x.dtype}"
+            f"{name}: a result of dtype {new.dtype} cannot be stored in a tensor of dtype "
+            f"{x.dtype}; convert the tensor first, for example with .float()"
         )
+    check_writable(x, name)
+    recorded = will_record(x, (new,))
+    if recorded:
+        check_may_change(x, name)
+    x.array[...] = new.array
+    changed(x)
+    if recorded:
+        _take_place(x, cast(new, x.dtype))
+    return x
+
+
+def will_record(x: Tensor, others: Sequence[Any]) -> bool:
+    """Whether a change of x with these arguments belongs on the tape."""
+    if not _mode.grad or x.array.dtype.kind != "f":
+        return False
+    if x.origin is not None:
+        refresh(x)
+    if x.requires_grad or (x.origin is not None and x.origin[0].requires_grad):
+        return True
+    return any(isinstance(t, Tensor) and t.requires_grad for t in others)
+
+
+def changed(x: Tensor) -> None:
+    """Count a change of x's storage. What a view's own node says stays true if it was before."""
+    fresh = x.stamp == x.version[0] or x.origin is None
+    x.version[0] += 1
+    if fresh:
+        x.stamp = x.version[0]
+
+
+def _take_place(x: Tensor, new: Tensor) -> None:
+    if x.origin is None:
+        if new.requires_grad:
+            x.node, x.requires_grad = new.node or apply1(Alias, new).node, True
+        elif x.requires_grad:  # still a function of its past, with derivative 0
+            constant = apply(Scaled, Tensor(new.array, True, x.node), new.array, _zeros(new))
+            x.node = constant.node
+        return
+    owner, path = x.origin
+    settings = {"path": tuple((op, tuple(sorted((s or {}).items()))) for op, s in path)}
+    needs = (owner.requires_grad, new.requires_grad)
+    parents = (
+        (owner.node or owner) if needs[0] else None,
+        (new.node or new) if needs[1] else None,
+    )
+    owner.node = node = Node(WriteView, settings, (), needs, parents)  # its values are there
+    owner.requires_grad = x.requires_grad = True
+    x.stamp = -1  # its own node is found from the owner's, if it is used again
+    if observers:
+        _tell(node)
+
+
+def _zeros(x: Tensor) -> Any:
+    return np.broadcast_to(x.dtype.type(0), x.shape)
+
+
+def check_writable(x: Tensor, name: str) -> None:
+    """Expanded tensors, windows, and arrays that NumPy calls read-only cannot be changed."""
     if not x.array.flags.writeable:
         raise ValueError(
             f"{name}: this tensor's memory is read-only (an expanded tensor or a read-only array); "
             "change a clone() instead"
         )
-    x.array[...] = new.array
-    x.version[0] += 1
-    if not recorded:
-        if x.origin is None:
-            x.stamp = x.version[0]
-        return x
-    new = cast(new, x.dtype)
-    if x.origin is not None:
-        owner, path = x.origin
-        old = Tensor(owner.array, owner.requires_grad, owner.node)
-        written = apply(WriteView, old, new, places_of_view(owner, path))
-        owner.node, owner.requires_grad = written.node, written.requires_grad
-    x.node, x.requires_grad = new.node, new.requires_grad
-    x.stamp = x.version[0]
-    return x
 
 
 def check_may_change(x: Tensor, name: str) -> None:
@@ -61,16 +106,8 @@ def check_may_change(x: Tensor, name: str) -> None:
             )
 
 
-def places_of_view(owner: Tensor, path: tuple[Any, ...]) -> Array:
-    """The flat index in the owner of each element of a view."""
-    places = np.arange(owner.array.size).reshape(owner.shape)
-    for op, settings in path:
-        places, _ = op.forward(places, **settings)
-    return places
-
-
 def before_change(x: Tensor) -> Tensor:
-    """x as an op's argument that may outlive x's change: the same node, a copy of the values."""
-    if not (_mode.grad and x.requires_grad):
-        return x
+    """x as an op's argument that outlives x's change: the same node, a copy of the values."""
+    if x.origin is not None:
+        refresh(x)
     return Tensor(x.array.copy(), x.requires_grad, x.node)

@@ -519,7 +519,10 @@ def _in_dtype(x: Any, dtype: np.dtype) -> Any:
 
 def shares_storage(out: Array, array: Array) -> bool:
     """Whether a view op's output lies in its input's memory (a reshape may have had to copy)."""
-    return out is array or out.base is array or (out.base is not None and out.base is array.base)
+    base = out.base
+    if out is array or base is array:
+        return True
+    return base is not None and (base is array.base or np.may_share_memory(out, array))
 
 
 def become_view(out: Tensor, source: Tensor, op: type[Op], settings: dict[str, Any]) -> None:

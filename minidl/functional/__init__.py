@@ -20,14 +20,18 @@ from minidl.functional.activation import (
     threshold,
 )
 from minidl.functional.arithmetic import *  # noqa: F403
+from minidl.functional.attributes import *  # noqa: F403
 from minidl.functional.choice import *  # noqa: F403
 from minidl.functional.comparison import *  # noqa: F403
 from minidl.functional.contraction import *  # noqa: F403
 from minidl.functional.creation import *  # noqa: F403
 from minidl.functional.cumulative import *  # noqa: F403
 from minidl.functional.index import *  # noqa: F403
+from minidl.functional.joining import *  # noqa: F403
 from minidl.functional.matrix import *  # noqa: F403
+from minidl.functional.randomness import *  # noqa: F403
 from minidl.functional.reduce import *  # noqa: F403
+from minidl.functional.scatter import *  # noqa: F403
 from minidl.functional.shape import *  # noqa: F403
 from minidl.functional.softmax import *  # noqa: F403
 from minidl.functional.sorting import *  # noqa: F403
@@ -36,8 +40,9 @@ from minidl.functional.statistics import *  # noqa: F403
 from minidl.functional.transcendental import *  # noqa: F403
 
 FAMILIES = (
-    "arithmetic", "choice", "comparison", "contraction", "creation", "cumulative", "index",
-    "matrix", "reduce", "shape", "softmax", "sorting", "sparse", "statistics", "transcendental",
+    "arithmetic", "attributes", "choice", "comparison", "contraction", "creation", "cumulative",
+    "index", "joining", "matrix", "randomness", "reduce", "scatter", "shape", "softmax",
+    "sorting", "sparse", "statistics", "transcendental",
 )  # fmt: skip
 NN_FAMILIES = (
     "activation", "layers", "losses_classification", "losses_ranking", "losses_regression",
@@ -45,6 +50,8 @@ NN_FAMILIES = (
 
 __all__ = [name for f in FAMILIES for name in sys.modules[f"{__name__}.{f}"].__all__]
 __all__ += ["celu", "hardshrink", "prelu", "relu", "relu_", "rrelu", "selu", "threshold"]
+
+from minidl.functional import inplace  # noqa: E402, F401  # made of the methods known by now
 
 
 def __getattr__(name: str) -> Any:

@@ -1,31 +1,320 @@
-"""Reading and writing elements by index."""
+"""Reading and writing parts of a tensor: `x[...]`, `x[...] = v`, diagonals, windows, masks."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from minidl._inplace import overwrite
-from minidl._tensor import Tensor, apply, method
+from minidl._inplace import changed, check_may_change, check_writable, overwrite, will_record
+from minidl._tensor import (
+    _ONE,
+    Node,
+    Tensor,
+    _mode,
+    _tell,
+    apply,
+    apply1,
+    cast,
+    method,
+    observers,
+    refresh,
+)
+from minidl.functional._common import as_tensor, one_axis
+from minidl.functional._subscript import merged, parse, slice_key, stripped
+from minidl.functional.shape import expand, permute, reshape
 from minidl.ops import index as ops
+from minidl.ops import view as views
+from minidl.ops.elementwise import Alias
 from minidl.typing import Array
 
-__all__ = ["add_flat", "copy_", "take_flat"]
+__all__ = [
+    "argwhere", "diag", "diag_embed", "diagflat", "diagonal", "masked_select", "narrow",
+    "nonzero", "select", "tril", "triu",
+]  # fmt: skip
+
+_REST = (Ellipsis,)
+
+
+def _getitem(self: Tensor, key: Any) -> Tensor:
+    """x[key], as in PyTorch; whole numbers, slices, None and ... give a view."""
+    if type(key) is int:
+        return _view(self, (key, Ellipsis), (key,))
+    if type(key) is slice:
+        return _view(self, key, (slice_key(key),))
+    basic, picks = parse(key, self.array.shape)
+    x = self if basic is None else _view(self, views.place_of(basic), basic)
+    return _pick(x, picks) if picks else x
+
+
+def _view(x: Tensor, place: Any, key: tuple[Any, ...]) -> Tensor:
+    """`apply(Slice, x, key=key)`, without what the general case costs."""
+    if x.origin is not None:
+        refresh(x)
+    array = x.array
+    try:
+        out = Tensor(array[place])
+    except IndexError as error:
+        raise IndexError(f"index: {error}; the tensor has shape {array.shape}") from None
+    settings = {"key": key}
+    owner = x.origin
+    out.version = version = x.version
+    out.stamp = version[0]
+    if owner is None:
+        out.origin = (x, ((views.Slice, settings),))
+    else:
+        out.origin = (owner[0], (*owner[1], (views.Slice, settings)))
+    if x.requires_grad and _mode.grad:
+        out.node = node = Node(views.Slice, settings, (array.shape,), _ONE, (x.node or x,))
+        out.requires_grad = True
+        if observers:
+            _tell(node)
+    return out
+
+
+def _pick(x: Tensor, picks: Any) -> Tensor:
+    """The elements of x at arrays of indices; the axes picked from come to one place."""
+    if len(picks) == 1:
+        axis, ids = picks[0]
+        try:
+            return apply(ops.TakeRows, x, ids, axis=axis)
+        except IndexError as error:
+            raise IndexError(f"index: {error}; the tensor has shape {x.shape}") from None
+    ids, together = merged(picks, x.shape)
+    axes = [axis for axis, _ in picks]
+    if not together:
+        x = permute(x, (*axes, *[i for i in range(x.ndim) if i not in axes]))
+        axes = list(range(len(axes)))
+    first, shape = axes[0], x.shape
+    joined = int(np.prod(shape[first : first + len(axes)], dtype=np.int64))
+    x = reshape(x, (*shape[:first], joined, *shape[first + len(axes) :]))
+    return apply(ops.TakeRows, x, ids, axis=first)
+
+
+def _setitem(self: Tensor, key: Any, value: Any) -> None:
+    """x[key] = value, on the tape; of several values for one element the last wins."""
+    basic, picks = parse(key, self.array.shape)
+    check_writable(self, "x[index] = value")
+    place = None if basic is None else views.place_of(basic)
+    if not will_record(self, (value,)):
+        _write(self, self.array if place is None else self.array[place], picks, value)
+        return
+    check_may_change(self, "x[index] = value")
+    target = self if basic is None else _view(self, place, basic)
+    if not picks and _same_view(target, value):
+        return  # x[i] += v has changed it through the view
+    value = cast(as_tensor(value, self), self.dtype)
+    if not picks:
+        value = _fitted(value, target.shape)
+        overwrite(target, apply1(Alias, value) if value.requires_grad else value, "index")
+        return
+    places = np.arange(target.array.size).reshape(target.shape)[_numpy_key(picks)]
+    put = apply(ops.PutFlat, target, _fitted(value, places.shape), places)
+    overwrite(target, put, "index")
+
+
+def _write(x: Tensor, target: Array, picks: Any, value: Any) -> None:
+    array = value.array if isinstance(value, Tensor) else np.asarray(value)
+    place = _numpy_key(picks) if picks else Ellipsis
+    try:
+        target[place] = array
+    except ValueError:
+        array = array.reshape(stripped(array.shape, target[place].shape))
+        try:
+            target[place] = array
+        except ValueError:
+            raise _misfit(array.shape, target[place].shape) from None
+    changed(x)
+
+
+def _numpy_key(picks: Any) -> tuple[Any, ...]:
+    place: list[Any] = [slice(None)] * (picks[-1][0] + 1)
+    for axis, ids in picks:
+        place[axis] = ids
+    return tuple(place)
+
+
+def _fitted(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if value.shape == shape:
+        return value
+    value = reshape(value, stripped(value.shape, shape))
+    try:
+        return expand(value, shape)
+    except RuntimeError:
+        raise _misfit(value.shape, shape) from None
+
+
+def _misfit(value: Any, target: Any) -> ValueError:
+    return ValueError(
+        f"index: a value of shape {tuple(value)} does not broadcast to the indexed shape "
+        f"{tuple(target)}"
+    )
+
+
+def _same_view(target: Tensor, value: Any) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.origin is not None
+        and target.origin is not None
+        and value.origin[0] is target.origin[0]
+        and value.origin[1] == target.origin[1]
+    )
+
+
+def _iter(self: Tensor) -> Iterator[Tensor]:
+    if not self.array.ndim:
+        raise TypeError("iteration over a 0-d tensor; take its value with .item()")
+    return (_view(self, (i, Ellipsis), (i,)) for i in range(len(self.array)))
+
+
+def _reversed(self: Tensor) -> Tensor:
+    flipped: Tensor = self.flip(0) if self.ndim else self
+    return flipped
+
+
+def _contains(self: Tensor, element: Any) -> bool:
+    value = element.array if isinstance(element, Tensor) else element
+    return bool((self.array == value).any())
+
+
+Tensor.__getitem__ = _getitem  # type: ignore[attr-defined]
+Tensor.__setitem__ = _setitem  # type: ignore[attr-defined]
+Tensor.__iter__ = _iter  # type: ignore[attr-defined]
+Tensor.__reversed__ = _reversed  # type: ignore[attr-defined]
+Tensor.__contains__ = _contains  # type: ignore[attr-defined]
+
+
+# parts along an axis
 
 
 @method
-def take_flat(input: Tensor, places: Array) -> Tensor:
-    """Elements by their flat, row-major index."""
-    return apply(ops.TakeFlat, input, places)
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """The view at one index of `dim`, without that axis."""
+    if not input.ndim:
+        raise IndexError("select: a 0-d tensor has no axis to select from")
+    axis = one_axis(dim, input.ndim, "select")
+    return input[(*(slice(None),) * axis, int(index))]
 
 
 @method
-def add_flat(input: Tensor, places: Array, shape: tuple[int, ...]) -> Tensor:
-    """Zeros of `shape`, with the elements of `input` added at flat places."""
-    return apply(ops.AddFlat, input, places, shape=shape)
+def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
+    """The view of `length` elements along `dim` from `start` on, which may count from the end."""
+    axis, start = one_axis(dim, input.ndim, "narrow"), int(start)
+    count = input.shape[axis] if input.ndim else 1
+    first = start + count if start < 0 else start
+    if not 0 <= first <= count or length < 0 or first + length > count:
+        raise IndexError(
+            f"narrow: start {start} and length {length} leave dim {dim}, which has {count} elements"
+        )
+    return input[(*(slice(None),) * axis, slice(first, first + length))]
+
+
+def _unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows of `size` elements, `step` apart, along an axis: a view, with a new last axis."""
+    axis = one_axis(dimension, self.ndim, "unfold")
+    x = self if self.ndim else reshape(self, 1)
+    if not 0 <= size <= x.shape[axis] or step < 1:
+        raise RuntimeError(
+            f"unfold: size {size} must be at most {x.shape[axis]}, the size of dim {dimension}, "
+            f"and step {step} at least 1"
+        )
+    return apply(views.Unfold, x, axis=axis, size=size, step=step)
+
+
+Tensor.unfold = _unfold  # type: ignore[attr-defined]
+
+
+# diagonals and triangles
 
 
 @method
-def copy_(input: Tensor, src: Any) -> Tensor:
-    """Overwrite with the values of `src`, which broadcasts."""
-    source = src if isinstance(src, Tensor) else Tensor(np.asarray(src))
-    return overwrite(input, source.expand(input.shape).astype(input.dtype), "copy_")
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The elements at i in `dim1` and i + offset in `dim2`, as the last axis: a view."""
+    first = one_axis(dim1, input.ndim, "diagonal")
+    second = one_axis(dim2, input.ndim, "diagonal")
+    if first == second:
+        raise RuntimeError(f"diagonal: dim1 {dim1} and dim2 {dim2} are the same axis")
+    return apply(views.Diagonal, input, offset=offset, first=first, second=second)
+
+
+@method
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Zeros with the last axis of `input` as the diagonal of two new axes."""
+    first = one_axis(dim1, input.ndim + 1, "diag_embed")
+    second = one_axis(dim2, input.ndim + 1, "diag_embed")
+    if first == second:
+        raise RuntimeError(f"diag_embed: dim1 {dim1} and dim2 {dim2} are the same axis")
+    size = input.shape[-1] + abs(offset)
+    shape = list(input.shape[:-1])
+    for axis in sorted((first, second)):
+        shape.insert(axis, size)
+    if first > second:
+        first, second, offset = second, first, -offset
+    settings = (("first", first), ("offset", offset), ("second", second))
+    return apply(views.PutView, input, path=((views.Diagonal, settings),), shape=tuple(shape))
+
+
+@method
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """A matrix's diagonal, or the matrix that has the vector as its diagonal."""
+    if input.ndim == 1:
+        return diag_embed(input, diagonal)
+    if input.ndim != 2:
+        raise RuntimeError(
+            f"diag: a vector or a matrix is needed, got shape {input.shape}; "
+            "see diagonal() and diag_embed()"
+        )
+    return input.diagonal(diagonal).clone()
+
+
+@method
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """The matrix that has all elements of `input` as its diagonal."""
+    return diag_embed(reshape(input, -1), offset)
+
+
+def _triangle(input: Tensor, keep_below: bool, diagonal: int, name: str) -> Tensor:
+    if input.ndim < 2:
+        raise RuntimeError(f"{name}: at least two axes are needed, got shape {input.shape}")
+    keep = np.tri(*input.shape[-2:], diagonal if keep_below else diagonal - 1, dtype=bool)
+    keep = np.broadcast_to(keep if keep_below else ~keep, input.shape)
+    return input.masked(keep)
+
+
+@method
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Zeros above a diagonal of each matrix."""
+    return _triangle(input, True, diagonal, "tril")
+
+
+@method
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Zeros below a diagonal of each matrix."""
+    return _triangle(input, False, diagonal, "triu")
+
+
+# by masks
+
+
+@method
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the mask is true, in one axis; the two broadcast."""
+    keep = mask.array
+    if keep.dtype.kind != "b":
+        raise TypeError(f"masked_select: the mask must be bool, got {keep.dtype}; use .bool()")
+    shape = np.broadcast_shapes(input.shape, keep.shape)
+    places = np.broadcast_to(keep, shape).reshape(-1).nonzero()[0]
+    return apply(ops.TakeFlat, expand(input, shape), places)
+
+
+@method
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """The indices of the elements that are not 0: (N, axes), or a tuple of one vector an axis."""
+    if as_tuple:
+        return tuple(Tensor(i) for i in np.atleast_1d(input.array).nonzero())
+    return argwhere(input)
+
+
+@method
+def argwhere(input: Tensor) -> Tensor:
+    """The indices of the elements that are not 0: (N, axes)."""
+    return Tensor(np.ascontiguousarray(np.argwhere(input.array)))

@@ -110,8 +110,108 @@ def add_flat(x: Any, places: Array, shape: tuple[int, ...]) -> Any:
     if not isinstance(x, PLAIN):
         return x.add_flat(places, shape)
     size = int(np.prod(shape, dtype=np.int64))
+    if x.dtype.kind != "f":
+        return _sum_by_id(x.reshape(-1), places.reshape(-1), size).reshape(shape)
     flat = np.bincount(places.reshape(-1), x.reshape(-1), minlength=size)  # sums in float64
     return flat.astype(x.dtype).reshape(shape)
+
+
+def take_rows(x: Any, ids: Array, axis: int) -> Any:
+    """Slices along an axis by their number."""
+    return x.take(ids, axis) if type(x) is np.ndarray else x.take_rows(ids, axis)
+
+
+def add_rows(x: Any, ids: Array, axis: int, shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape`, with slices added along an axis by their number.
+
+    x has the axes of ids in the place of that axis. Never np.add.at, which is slow and knows no
+    rows: elements are counted, rows added by a kernel, and the few of a small tensor, for which
+    loading the kernels would not pay, summed in sorted groups.
+    """
+    if type(x) is not np.ndarray:
+        return x.add_rows(ids, axis, shape)
+    count = shape[axis]
+    before, after = shape[:axis], shape[axis + 1 :]
+    ids = ids.reshape(-1)
+    if ids.size and int(ids.min()) < 0:
+        ids = np.where(ids < 0, ids + count, ids)
+    x = x.reshape((*before, ids.size, *after))
+    rows = np.moveaxis(x, axis, 0) if axis else x
+    width = int(np.prod((*before, *after), dtype=np.int64))
+    rows = np.ascontiguousarray(rows).reshape(ids.size, width)  # (N, D)
+    if not rows.size:
+        return np.zeros(shape, x.dtype)
+    if width == 1 and x.dtype.kind == "f":
+        out = np.bincount(ids, rows[:, 0], minlength=count).astype(x.dtype)
+    elif rows.size < _SMALL or x.dtype not in (np.float32, np.float64):
+        out = _sum_by_id(rows, ids, count)
+    else:
+        out = np.zeros((count, width), x.dtype)
+        kernels.scatter_add_rows(rows, np.ascontiguousarray(ids, np.int64), out)
+    out = out.reshape((count, *before, *after))
+    return np.moveaxis(out, 0, axis) if axis else out
+
+
+_SMALL = 2_048  # elements
+
+
+def _sum_by_id(values: Array, ids: Array, count: int) -> Array:
+    """values (N, ...) summed in groups of equal ids: out (count, ...)."""
+    out = np.zeros((count, *values.shape[1:]), values.dtype)
+    if not ids.size:
+        return out
+    order = ids.argsort(kind="stable")
+    ids = ids[order]
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+    out[ids[starts]] = np.add.reduceat(values[order], starts, axis=0)
+    return out
+
+
+def part_of(x: Any, path: tuple[Any, ...]) -> Any:
+    """The part of x at the end of a path of view ops (see `ops.view`)."""
+    if type(x) is not np.ndarray:
+        return x.part_of(path)
+    for op, settings in path:
+        x, _ = op.forward(x, **dict(settings))
+    return x
+
+
+def put_view(x: Any, path: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with x as the part at the end of `path`."""
+    if type(x) is not np.ndarray:
+        return x.put_view(path, shape)
+    out = np.zeros(shape, x.dtype)
+    write_part(out, path, x)
+    return out
+
+
+def zero_view(x: Any, path: tuple[Any, ...]) -> Any:
+    """x with zeros in the part at the end of `path`."""
+    if type(x) is not np.ndarray:
+        return x.zero_view(path)
+    out = np.array(x, order="C")
+    write_part(out, path, 0)
+    return out
+
+
+def write_part(out: Array, path: tuple[Any, ...], value: Any) -> None:
+    """part(out) = value, for a contiguous array `out` that we own."""
+    part = part_of(out, path)
+    if np.may_share_memory(part, out):
+        part[...] = value
+    else:  # a reshape that is a view in the tensor's own layout, but a copy in this one
+        places = part_of(np.arange(out.size).reshape(out.shape), path)
+        out.reshape(-1)[places] = value
+
+
+def permute(x: Any, axes: tuple[int, ...]) -> Any:
+    """Axes in another order."""
+    return x.transpose(axes) if type(x) is np.ndarray else x.permute(axes)
+
+
+def flip(x: Any, axes: tuple[int, ...]) -> Any:
+    """Reversed along axes."""
+    return np.flip(x, axes) if type(x) is np.ndarray else x.flip(axes)
 
 
 def expand(x: Any, shape: tuple[int, ...]) -> Any:

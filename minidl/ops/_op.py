@@ -20,6 +20,7 @@ one gradient an array, None where `needs` is False. Neither writes into its argu
 A Python scalar may stand in for an array: it takes the other array's dtype and has no gradient.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -85,6 +86,9 @@ class Op:
         code = cls.forward.__code__  # type: ignore[attr-defined]
         count, keywords = code.co_argcount, code.co_kwonlyargcount
         cls.arrays = code.co_varnames[:count]
+        if code.co_flags & inspect.CO_VARARGS:  # forward(*x): x0, x1, ...
+            rest = code.co_varnames[count + keywords]
+            cls.arrays += tuple(f"{rest}{i}" for i in range(64))
         cls.settings = tuple(n for n in code.co_varnames[count : count + keywords] if n != "keep")
         cls.takes_keep = "keep" in code.co_varnames[count : count + keywords]
         cls.saved_inputs = tuple(cls.arrays.index(n) for n in cls.saves if n in cls.arrays)

@@ -2,10 +2,20 @@
 
 import numpy as np
 
-from minidl.ops._op import Op
+from minidl.ops import _math
+from minidl.ops._op import Op, empty
 
 
-class Expand(Op):
+class Copy(Op):
+    """Base of the ops that only move elements."""
+
+    @classmethod
+    def flops(cls, *shapes):
+        """None: elements are only copied, or not even that."""
+        return 0
+
+
+class Expand(Copy):
     """Broadcast to a shape, without copying.
 
         out = x, repeated;   dx = dout, summed over the repeated axes
@@ -30,7 +40,7 @@ class Expand(Op):
         return ((dout.sum(axis=axes, keepdims=True) if axes else dout).reshape(x_shape),)
 
 
-class Reshape(Op):
+class Reshape(Copy):
     """The same elements in another shape.
 
         out = x;   dx = dout in x's shape
@@ -51,7 +61,7 @@ class Reshape(Op):
         return (dout.reshape(x_shape),)
 
 
-class SwapAxes(Op):
+class SwapAxes(Copy):
     """Exchange two axes, without copying.
 
         out = x with axes `first` and `second` exchanged;   dx = dout with them exchanged back
@@ -70,7 +80,29 @@ class SwapAxes(Op):
         return (dout.swapaxes(first, second),)
 
 
-class Cast(Op):
+class Permute(Copy):
+    """Axes in another order, without copying.
+
+        out = x with axis axes[i] in place i;   dx = dout with them put back
+
+    Shapes: x any; out has x.shape[axes[i]] in place i.
+    """
+
+    view = True
+
+    @staticmethod
+    def forward(x, *, axes):
+        return x.transpose(axes), ()
+
+    @staticmethod
+    def backward(dout, saved, needs, *, axes):
+        back = [0] * len(axes)
+        for place, axis in enumerate(axes):
+            back[axis] = place
+        return (_math.permute(dout, tuple(back)),)
+
+
+class Cast(Copy):
     """The same values in another dtype.
 
         out = x in `dtype`;   dx = dout in x's dtype
@@ -88,3 +120,67 @@ class Cast(Op):
     def backward(dout, saved, needs, *, dtype):
         (x_dtype,) = saved
         return (dout.astype(x_dtype),)
+
+
+class Clone(Copy):
+    """A copy of its own, contiguous.
+
+        out = x;   dx = dout
+
+    Shapes: out as x.
+    """
+
+    @staticmethod
+    def forward(x):
+        return np.array(x, order="C"), ()
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        return (dout,)
+
+
+class Flip(Copy):
+    """Elements in reverse order along axes.
+
+        out = x, reversed;   dx = dout, reversed
+
+    Shapes: out as x.
+    """
+
+    @staticmethod
+    def forward(x, *, axes):
+        return np.array(np.flip(x, axes), order="C"), ()
+
+    @staticmethod
+    def backward(dout, saved, needs, *, axes):
+        return (_math.flip(dout, axes),)
+
+
+class Concat(Copy):
+    """Arrays one after another along an axis.
+
+        out = [x_0, x_1, ...];   dx_i = its part of dout
+
+    Shapes: x_i equal but for the axis, along which out has the sum of their sizes.
+    """
+
+    saves = ("sizes",)
+
+    @staticmethod
+    def forward(*x, axis):
+        sizes = tuple([array.shape[axis] for array in x])
+        shape = list(x[0].shape)
+        shape[axis] = sum(sizes)
+        out = empty(tuple(shape), x[0].dtype)
+        np.concatenate(x, axis, out=out)
+        return out, (sizes,)
+
+    @staticmethod
+    def backward(dout, saved, needs, *, axis):
+        (sizes,) = saved
+        before = (slice(None),) * axis
+        parts, start = [], 0
+        for size, need in zip(sizes, needs):
+            parts.append(dout[(*before, slice(start, start + size))] if need else None)
+            start += size
+        return parts
