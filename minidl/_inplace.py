@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Node, Tensor, _mode, _tell, apply, apply1, cast, observers, refresh
-from minidl.ops.elementwise import Alias
-from minidl.ops.transcendental import Scaled
+from minidl._tensor import Node, Tensor, _mode, _tell, apply1, cast, observers, refresh
+from minidl.ops.elementwise import Alias, Masked
 from minidl.ops.view import WriteView
 
 _CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
@@ -65,8 +64,8 @@ def _take_place(x: Tensor, new: Tensor) -> None:
         if new.requires_grad:
             x.node, x.requires_grad = new.node or apply1(Alias, new).node, True
         elif x.requires_grad:  # still a function of its past, with derivative 0
-            constant = apply(Scaled, Tensor(new.array, True, x.node), new.array, _zeros(new))
-            x.node = constant.node
+            nowhere = np.broadcast_to(np.False_, x.shape)
+            x.node = Node(Masked, None, (nowhere,), (True, False), (x.node, None))
         return
     owner, path = x.origin
     settings = {"path": tuple((op, tuple(sorted((s or {}).items()))) for op, s in path)}
@@ -80,10 +79,6 @@ def _take_place(x: Tensor, new: Tensor) -> None:
     x.stamp = -1  # its own node is found from the owner's, if it is used again
     if observers:
         _tell(node)
-
-
-def _zeros(x: Tensor) -> Any:
-    return np.broadcast_to(x.dtype.type(0), x.shape)
 
 
 def check_writable(x: Tensor, name: str) -> None:
@@ -106,8 +101,6 @@ def check_may_change(x: Tensor, name: str) -> None:
             )
 
 
-def before_change(x: Tensor) -> Tensor:
+def before_change(x: Tensor, others: Sequence[Any] = ()) -> Tensor:
     """x as an op's argument that outlives x's change: the same node, a copy of the values."""
-    if x.origin is not None:
-        refresh(x)
-    return Tensor(x.array.copy(), x.requires_grad, x.node)
+    return Tensor(x.array.copy(), x.requires_grad, x.node) if will_record(x, others) else x

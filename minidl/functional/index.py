@@ -211,13 +211,15 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 def _unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of `size` elements, `step` apart, along an axis: a view, with a new last axis."""
     axis = one_axis(dimension, self.ndim, "unfold")
-    x = self if self.ndim else reshape(self, 1)
-    if not 0 <= size <= x.shape[axis] or step < 1:
+    count = self.shape[axis] if self.ndim else 1
+    if not 0 <= size <= count or step < 1:
         raise RuntimeError(
-            f"unfold: size {size} must be at most {x.shape[axis]}, the size of dim {dimension}, "
+            f"unfold: size {size} must be at most {count}, the size of dim {dimension}, "
             f"and step {step} at least 1"
         )
-    return apply(views.Unfold, x, axis=axis, size=size, step=step)
+    if not self.ndim:
+        return reshape(self, 1)[:size]
+    return apply(views.Unfold, self, axis=axis, size=size, step=step)
 
 
 Tensor.unfold = _unfold  # type: ignore[attr-defined]

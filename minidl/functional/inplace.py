@@ -48,7 +48,8 @@ def _in_place(name: str, function: Callable[..., Any], linear: bool) -> Callable
     title, ufunc = f"{name}_", _UFUNCS.get(name)
 
     def change(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        recorded = will_record(self, (*args, *kwargs.values()))
+        others = (*args, *kwargs.values())
+        recorded = will_record(self, others)
         if recorded:
             check_may_change(self, title)
         elif ufunc is not None and not kwargs and _fits(self, args):
@@ -57,7 +58,7 @@ def _in_place(name: str, function: Callable[..., Any], linear: bool) -> Callable
                 ufunc(self.array, *[getattr(a, "array", a) for a in args], out=self.array)
             changed(self)
             return self
-        before = before_change(self) if recorded and not linear else self
+        before = before_change(self, others) if recorded and not linear else self
         return overwrite(self, function(before, *args, **kwargs), title)
 
     change.__name__ = change.__qualname__ = title

@@ -28,27 +28,29 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
     tensors = list(tensors)
     if not tensors:
         raise ValueError("cat: a sequence of at least one tensor is needed, got none")
-    kept = [x for x in tensors if x.shape != (0,)] or tensors
-    ndim, shape = kept[0].ndim, kept[0].shape
-    if not all(x.ndim for x in kept):
+    first = next((x for x in tensors if x.array.shape != (0,)), tensors[0])
+    ndim, shape = first.array.ndim, first.array.shape
+    if not ndim:
         raise RuntimeError("cat: 0-d tensors have no axis to be joined along; use stack()")
     along = one_axis(dim if axis is None else axis, ndim, "cat")
-    for place, x in enumerate(kept):
-        if x.ndim != ndim or any(x.shape[i] != shape[i] for i in range(ndim) if i != along):
+    for place, x in enumerate(tensors):
+        if x.array.shape == (0,) != shape:
+            empty = (*shape[:along], 0, *shape[along + 1 :])
+            tensors[place] = apply(ops.Reshape, x, shape=empty)
+        elif x.ndim != ndim or any(x.shape[i] != shape[i] for i in range(ndim) if i != along):
             raise RuntimeError(
                 f"cat: all sizes but that of dim {dim} must be equal: tensor {place} has shape "
                 f"{x.shape}, the first {shape}"
             )
-    kept = _one_dtype(tensors, kept)
-    return apply(ops.Concat, *kept, axis=along)
+    return apply(ops.Concat, *_one_dtype(tensors), axis=along)
 
 
-def _one_dtype(tensors: Sequence[Tensor], kept: list[Tensor]) -> list[Tensor]:
+def _one_dtype(tensors: list[Tensor]) -> list[Tensor]:
     first = tensors[0].array.dtype
     if all(x.array.dtype == first for x in tensors):
-        return kept
+        return tensors
     dtype = result_dtype([x.array for x in tensors])
-    return [cast(x, dtype) for x in kept]
+    return [cast(x, dtype) for x in tensors]
 
 
 def concat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
@@ -74,7 +76,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -
             )
     along = one_axis(dim if axis is None else axis, len(shape) + 1, "stack")
     wide = (*shape[:along], 1, *shape[along:])
-    parts = [apply(ops.Reshape, x, shape=wide) for x in _one_dtype(tensors, tensors)]
+    parts = [apply(ops.Reshape, x, shape=wide) for x in _one_dtype(tensors)]
     return apply(ops.Concat, *parts, axis=along)
 
 
@@ -203,9 +205,9 @@ def _between(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
 
 
 @method
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
+def repeat(input: Tensor, *copies: Any, repeats: Any = None) -> Tensor:
     """Copies side by side: axis i `repeats[i]` times; more repeats than axes add axes in front."""
-    counts = sizes_of(repeats)
+    counts = sizes_of(copies if repeats is None else (repeats,))
     if len(counts) < input.ndim or min(counts, default=0) < 0:
         raise RuntimeError(
             f"repeat: one number of copies, 0 or more, for each of the {input.ndim} axes is "
@@ -220,9 +222,9 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
 
 
 @method
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *copies: Any, dims: Any = None) -> Tensor:
     """`repeat`, in which missing numbers are 1."""
-    counts = sizes_of(dims)
+    counts = sizes_of(copies if dims is None else (dims,))
     return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
 
 

@@ -72,8 +72,8 @@ def zero_view(input: Tensor, path: Any) -> Tensor:
 
 def _ids(index: Any, name: str) -> Array:
     ids = index.array if isinstance(index, Tensor) else np.asarray(index)
-    if ids.dtype.kind != "i":
-        raise TypeError(f"{name}: the index must be int64 or int32, got {ids.dtype}; use .long()")
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{name}: the index must be whole numbers, got {ids.dtype}; use .long()")
     return ids
 
 

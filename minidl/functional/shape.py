@@ -18,9 +18,10 @@ __all__ = [
 
 
 @method
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """The same elements, in row-major order, in another shape; one size may be -1."""
-    return apply(ops.Reshape, input, shape=_sizes(input, sizes_of(shape), "reshape"))
+    wanted = sizes_of(sizes if shape is None else (shape,))
+    return apply(ops.Reshape, input, shape=_sizes(input, wanted, "reshape"))
 
 
 def _sizes(input: Tensor, sizes: tuple[int, ...], name: str) -> tuple[int, ...]:
@@ -156,9 +157,10 @@ def t(input: Tensor) -> Tensor:
 
 
 @method
-def permute(input: Tensor, *dims: Any) -> Tensor:
+def permute(input: Tensor, *axis: Any, dims: Any = None) -> Tensor:
     """Axes in another order: axis dims[i] comes to place i."""
-    axes = tuple(one_axis(d, input.ndim, "permute") for d in sizes_of(dims))
+    given = sizes_of(axis if dims is None else (dims,))
+    axes = tuple(one_axis(d, input.ndim, "permute") for d in given)
     if len(axes) != input.ndim or len(set(axes)) < len(axes):
         raise RuntimeError(
             f"permute: dims {axes} must name each of the {input.ndim} axes of {input.shape} once"
@@ -194,9 +196,9 @@ def moveaxis(input: Tensor, source: Any, destination: Any) -> Tensor:
 
 
 @method
-def expand(input: Tensor, *shape: Any) -> Tensor:
+def expand(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
     """Broadcast to a shape without copying; -1 keeps a size."""
-    sizes = sizes_of(shape)
+    sizes = sizes_of(shape if size is None else (size,))
     added = len(sizes) - input.ndim
     if -1 in sizes and -1 not in sizes[: max(added, 0)]:
         sizes = tuple(input.shape[i - added] if n == -1 else n for i, n in enumerate(sizes))
@@ -234,9 +236,10 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 
 @method
-def flip(input: Tensor, *dims: Any) -> Tensor:
-    """Elements in reverse order along axes; a copy."""
-    axes = axes_of(sizes_of(dims), input.ndim, "flip") if sizes_of(dims) else ()
+def flip(input: Tensor, *axis: Any, dims: Any = None) -> Tensor:
+    """Elements in reverse order along the axes `dims`; a copy."""
+    given = sizes_of(axis if dims is None else (dims,))
+    axes = axes_of(given, input.ndim, "flip") if given else ()
     return apply(ops.Flip, input, axes=axes)
 
 

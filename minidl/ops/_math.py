@@ -118,7 +118,7 @@ def add_flat(x: Any, places: Array, shape: tuple[int, ...]) -> Any:
 
 def take_rows(x: Any, ids: Array, axis: int) -> Any:
     """Slices along an axis by their number."""
-    return x.take(ids, axis) if type(x) is np.ndarray else x.take_rows(ids, axis)
+    return x.take(ids, axis) if isinstance(x, PLAIN) else x.take_rows(ids, axis)
 
 
 def add_rows(x: Any, ids: Array, axis: int, shape: tuple[int, ...]) -> Any:
@@ -128,7 +128,7 @@ def add_rows(x: Any, ids: Array, axis: int, shape: tuple[int, ...]) -> Any:
     rows: elements are counted, rows added by a kernel, and the few of a small tensor, for which
     loading the kernels would not pay, summed in sorted groups.
     """
-    if type(x) is not np.ndarray:
+    if not isinstance(x, PLAIN):
         return x.add_rows(ids, axis, shape)
     count = shape[axis]
     before, after = shape[:axis], shape[axis + 1 :]
@@ -169,7 +169,7 @@ def _sum_by_id(values: Array, ids: Array, count: int) -> Array:
 
 def part_of(x: Any, path: tuple[Any, ...]) -> Any:
     """The part of x at the end of a path of view ops (see `ops.view`)."""
-    if type(x) is not np.ndarray:
+    if not isinstance(x, PLAIN):
         return x.part_of(path)
     for op, settings in path:
         x, _ = op.forward(x, **dict(settings))
@@ -178,7 +178,7 @@ def part_of(x: Any, path: tuple[Any, ...]) -> Any:
 
 def put_view(x: Any, path: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     """Zeros of `shape` with x as the part at the end of `path`."""
-    if type(x) is not np.ndarray:
+    if not isinstance(x, PLAIN):
         return x.put_view(path, shape)
     out = np.zeros(shape, x.dtype)
     write_part(out, path, x)
@@ -187,7 +187,7 @@ def put_view(x: Any, path: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
 
 def zero_view(x: Any, path: tuple[Any, ...]) -> Any:
     """x with zeros in the part at the end of `path`."""
-    if type(x) is not np.ndarray:
+    if not isinstance(x, PLAIN):
         return x.zero_view(path)
     out = np.array(x, order="C")
     write_part(out, path, 0)
@@ -206,12 +206,12 @@ def write_part(out: Array, path: tuple[Any, ...], value: Any) -> None:
 
 def permute(x: Any, axes: tuple[int, ...]) -> Any:
     """Axes in another order."""
-    return x.transpose(axes) if type(x) is np.ndarray else x.permute(axes)
+    return x.transpose(axes) if isinstance(x, PLAIN) else x.permute(axes)
 
 
 def flip(x: Any, axes: tuple[int, ...]) -> Any:
     """Reversed along axes."""
-    return np.flip(x, axes) if type(x) is np.ndarray else x.flip(axes)
+    return np.flip(x, axes) if isinstance(x, PLAIN) else x.flip(axes)
 
 
 def expand(x: Any, shape: tuple[int, ...]) -> Any:
