@@ -72,7 +72,8 @@ def grad(
         entry = found.get(id(x.node or x))
         if entry is not None:
             part = entry[1]
-            gradients.append(Tensor(part) if type(part) is _ndarray else part)
+            on_tape = isinstance(part, (Tensor, RowSparse))
+            gradients.append(part if on_tape else Tensor(np.asarray(part)))
         elif materialize_grads:
             gradients.append(Tensor(np.zeros_like(x.array)))
         elif allow_unused:
@@ -236,10 +237,11 @@ def _gather(pick: Node, part: Any) -> None:
 
 def _hooked(hooks: Sequence[Any], part: Any) -> Any:
     for hook in list(hooks):
-        given = Tensor(part) if type(part) is _ndarray else part
+        plain = isinstance(part, (_ndarray, np.generic))
+        given = Tensor(np.asarray(part)) if plain else part
         answer = hook(given)
         if answer is not None:
-            part = answer.array if type(part) is _ndarray else answer
+            part = answer.array if plain else answer
     return part
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, method
+from minidl._tensor import Tensor, apply
 from minidl.ops import dropout as dropout_ops
 from minidl.ops import embedding as embedding_ops
 from minidl.ops import linear as linear_ops
@@ -142,14 +142,8 @@ def dropout(
         return input
     from minidl.random import new_key
 
-    out = dropout_by_key(input, new_key(), p)
+    out = apply(dropout_ops.Dropout, input, new_key(), p=p)
     return input.copy_(out) if inplace else out
-
-
-@method
-def dropout_by_key(input: Tensor, key: Array, p: float) -> Tensor:
-    """Dropout with the mask that `key` (1,) uint64 stands for: equal keys, equal masks."""
-    return apply(dropout_ops.Dropout, input, key, p=p)
 
 
 def layer_norm(

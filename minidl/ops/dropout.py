@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidl import kernels
+from minidl.ops import _math
 from minidl.ops._op import Op, empty
 
 
@@ -26,7 +27,8 @@ class Dropout(Op):
         (key,) = saved
         if type(dout) is np.ndarray:
             return masked_by_key(dout, key, p), None
-        return dout.dropout_by_key(key, p), None
+        mask = masked_by_key(np.ones(dout.shape, dout.dtype), _math.values(key), p)
+        return dout * mask, None
 
     @classmethod
     def flops(cls, *shapes):

@@ -19,6 +19,7 @@ class CrossEntropy(Op):
     """
 
     saves = ("x", "target", "weight", "lse")
+    constants = ("weight",)
 
     @staticmethod
     def forward(x, target, weight, *, label_smoothing, ignore_index):

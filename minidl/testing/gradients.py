@@ -240,7 +240,7 @@ def _strided(a: Array) -> Array:
     """The same values, every other element of a longer buffer along the last axis."""
     if not a.ndim:
         return a
-    wide = np.full((*a.shape[:-1], 2 * a.shape[-1]), -77, a.dtype)
+    wide = np.full((*a.shape[:-1], 2 * a.shape[-1]), 77, a.dtype)
     wide[..., ::2] = a
     return wide[..., ::2]
 

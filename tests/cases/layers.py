@@ -1,0 +1,37 @@
+"""Inputs for the ops of `minidl.ops` dropout, embedding and norm."""
+
+import numpy as np
+
+from tests.cases._case import Case
+
+
+def dropouts(rng):
+    key = np.array([12345], np.uint64)
+    for shape in ((5,), (3, 4), (0, 3), (40, 60)):
+        for p in (0.3, 1.0):
+            yield Case((rng.standard_normal(shape), key), {"p": p}, f"{shape}, {p}")
+
+
+def embeddings(rng):
+    table = rng.standard_normal((6, 3))
+    for ids in (np.array([0, 5, 5, 2]), np.array([[1, 2], [2, 0]]), np.zeros(0, int), np.array(3)):
+        for padding_idx in (None, 4):  # a row that is read has no gradient, against the calculus
+            for sparse in (False, True):
+                settings = {"padding_idx": padding_idx, "sparse": sparse}
+                yield Case((table, ids), settings, f"{ids.shape}, {padding_idx}, {sparse}")
+
+
+def layer_norms(rng):
+    for shape in ((4, 5), (2, 3, 4), (0, 3), (40, 60)):
+        width = shape[-1]
+        yield Case(
+            (rng.standard_normal(shape), rng.uniform(0.5, 2, width), rng.standard_normal(width)),
+            {"eps": 1e-5}, f"{shape}", atol=1e-5,
+        )  # fmt: skip
+
+
+CASES = {
+    "Dropout": lambda rng: list(dropouts(rng)),
+    "Embedding": lambda rng: list(embeddings(rng)),
+    "LayerNorm": lambda rng: list(layer_norms(rng)),
+}
