@@ -93,12 +93,14 @@ def diff(
     prepend: Tensor | None = None,
     append: Tensor | None = None,
 ) -> Tensor:
-    """x[i + 1] - x[i] along `dim`, n times; first with prepend and append at its ends."""
+    """x[i + 1] - x[i] along `dim`, n times; with prepend and append at its ends before the first."""
     if n < 0:
         raise ValueError(f"diff: n must not be negative, got {n}")
     if not input.ndim:
         raise ValueError("diff: a 0-d tensor has no neighbours; x needs at least one axis")
     axis = one_axis(dim, input.ndim, "diff")
+    if n == 0:
+        return input
     parts = [t for t in (prepend, input, append) if t is not None]
     out = input
     if len(parts) > 1:

@@ -1,6 +1,5 @@
 """Inputs for the ops of `minidl.ops.cumulative`."""
 
-import numpy as np
 
 from tests.cases._case import Case
 
