@@ -93,7 +93,7 @@ def diff(
     prepend: Tensor | None = None,
     append: Tensor | None = None,
 ) -> Tensor:
-    """x[i + 1] - x[i] along `dim`, n times; with prepend and append at its ends before the first."""
+    """x[i + 1] - x[i] along `dim`, n times; prepend and append come to its ends before that."""
     if n < 0:
         raise ValueError(f"diff: n must not be negative, got {n}")
     if not input.ndim:
