@@ -16,7 +16,7 @@ for _module in pkgutil.iter_modules(minidl.ops.__path__):
 
 CASES: dict = {}
 for _module in pkgutil.iter_modules(cases.__path__):
-    if _module.name not in ("kernels", "_case"):
+    if _module.name != "kernels" and not _module.name.startswith("_"):
         for _name, _sampler in importlib.import_module(f"tests.cases.{_module.name}").CASES.items():
             assert _name not in CASES, f"op {_name} has samplers in two files"
             CASES[_name] = _sampler
