@@ -104,7 +104,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 def sinc(input: Tensor) -> Tensor:
     """sin(pi x) / (pi x), and 1 at 0."""
     (x,) = _floats(input)
-    zero = x.array == 0
+    zero = np.abs(x.array) < np.finfo(x.dtype).tiny ** 0.5  # 1 / x^2 would overflow
     angle = apply(choice.Where, zero, x.dtype.type(1), x) * float(np.pi)
     return apply(choice.Where, zero, x.dtype.type(1), sin(angle) / angle)
 

@@ -123,19 +123,19 @@ def sigmoid_backward(dy, y, dx):
 
 @QUIET
 def relu_backward_ref(dy, y, dx):
-    dx[:] = np.where(y > 0, dy, 0)
+    dx[:] = np.where(y <= 0, 0, dy)
 
 
 @piece
 def _relu_backward(dy, y, dx):
     zero = y.dtype.type(0.0)
     for i in range(dy.size):
-        dx[i] = dy[i] if y[i] > zero else zero
+        dx[i] = zero if y[i] <= zero else dy[i]
 
 
 @kernel(reference=relu_backward_ref, parallel=True, serial_below=_SERIAL_BELOW)
 def relu_backward(dy, y, dx):
-    """dx = dy where y > 0, else 0; y is the forward's output or its input."""
+    """dx = 0 where y <= 0, else dy (also where y is NaN); y is the forward's output or input."""
     for p in prange(count_pieces(dy.size, _PIECE)):
         s, e = piece_bounds(p, _PIECE, dy.size)
         _relu_backward(dy[s:e], y[s:e], dx[s:e])

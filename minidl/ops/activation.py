@@ -8,7 +8,7 @@ from minidl import kernels
 from minidl.ops import _math
 from minidl.ops._op import Op
 
-_EXACT = 20.0
+_EXACT = 20.0  # from here on x and log(1 + e^x) differ by less than 3e-9
 
 
 class Sigmoid(Op):
@@ -78,7 +78,7 @@ class Softplus(Op):
             out = _math.run(kernels.softplus_forward, x)
         else:
             out = _math.run(kernels.softplus_forward, x * beta) / beta
-        if threshold < _EXACT:  # beyond, x and log(1 + e^x) differ in no digit
+        if threshold < _EXACT:
             out = np.where(x * beta > threshold, x, out)
         return out, (x,)
 
@@ -95,7 +95,7 @@ class Softplus(Op):
 
 
 class Relu(Op):
-    """Rectifier (Nair & Hinton 2010); the derivative at 0 is 0.
+    """Rectifier (Nair & Hinton 2010); the derivative at 0 is 0, at NaN 1, as in PyTorch.
 
         out = max(x, 0);   dx = dout where x > 0, else 0
 
@@ -114,7 +114,7 @@ class Relu(Op):
         (out,) = saved
         if _math.large(dout):
             return (_math.run(kernels.relu_backward, dout, out),)
-        return (_math.masked(_math.values(out) > 0, dout),)
+        return (_math.masked(~(_math.values(out) <= 0), dout),)
 
 
 class LeakyRelu(Op):

@@ -6,6 +6,11 @@ from minidl.ops import _math
 from minidl.ops._op import Op, shape_of, sum_to
 
 
+def _sign(x):
+    """-1, 0 or 1; 0 of NaN, as in PyTorch."""
+    return np.subtract(x > 0, x < 0, dtype=x.dtype)
+
+
 class Abs(Op):
     """Absolute value; the derivative at 0 is 0.
 
@@ -18,7 +23,7 @@ class Abs(Op):
 
     @staticmethod
     def forward(x):
-        return np.abs(x), (np.sign(x),)
+        return np.abs(x), (_sign(x),)
 
     @staticmethod
     def backward(dout, saved, needs):
@@ -36,6 +41,8 @@ class Step(Op):
 
     @staticmethod
     def forward(x, *, name, decimals=0):
+        if name == "sign":
+            return _sign(x), ()
         if name == "round":
             with np.errstate(all="ignore"):
                 return np.round(x, decimals), ()
@@ -172,7 +179,8 @@ class Modulo(Op):
         dx = sum_to(dout, x.shape) if needs[0] else None
         dy = None
         if needs[1]:
-            quotient = (np.floor if floor else np.trunc)(_math.values(x) / _math.values(y))
+            x, y = _math.values(x), _math.values(y)
+            quotient = np.floor_divide(x, y) if floor else np.trunc(x / y)
             dy = sum_to(_math.untaken(dout, -dout * quotient), y.shape)
         return dx, dy
 

@@ -143,7 +143,7 @@ class Atan2(Op):
 
         out = atan2(y, x);   dy = dout * x / (x^2 + y^2),   dx = -dout * y / (x^2 + y^2)
 
-    Both are 0 where dout is 0. Shapes: y, x broadcast to out.
+    Both are 0 where dout is 0, and at the origin. Shapes: y, x broadcast to out.
     """
 
     saves = ("y", "x")
@@ -156,7 +156,8 @@ class Atan2(Op):
     @staticmethod
     def backward(dout, saved, needs):
         y, x = saved
-        part = dout / (x * x + y * y)
+        square = x * x + y * y
+        part = _math.masked(_math.values(square) != 0, dout / square)
         dy = sum_to(_math.untaken(dout, part * x), y.shape) if needs[0] else None
         dx = sum_to(_math.untaken(dout, -part * y), x.shape) if needs[1] else None
         return dy, dx

@@ -27,8 +27,8 @@ def where(rng):
 def apart(rng):
     """Pairs whose elements differ by more than the step of the check."""
     for x, y in PAIRS:
-        high = 2.0 + np.asarray(rng.uniform(0.0, 0.9, x))
-        low = 1.0 + np.asarray(rng.uniform(0.0, 0.9, y))
+        high = np.asarray(rng.uniform(2.0, 2.9, x))
+        low = np.asarray(rng.uniform(1.0, 1.9, y))
         for share in (0.5, 1.0):
             yield Case((high, low), {"share": share}, note=f"{x} {y}")
             yield Case((low, high), {"share": share}, note=f"{y} {x}")
@@ -36,7 +36,7 @@ def apart(rng):
 
 def modulo(rng):
     for x, y in PAIRS:
-        divisor = np.where(rng.random(y) < 0.5, 2.0, -2.0) + np.asarray(rng.uniform(0, 0.05, y))
+        divisor = np.asarray(rng.choice([2.0, -2.0], y) + rng.uniform(0, 0.05, y))
         for floor in (True, False):
             value = rng.integers(-2, 2, x) * 2 + rng.uniform(0.4, 1.5, x)
             yield Case((np.asarray(value), divisor), {"floor": floor}, note=f"{x} {y} {floor}")
