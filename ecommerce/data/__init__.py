@@ -3,7 +3,9 @@
 from .clean import CleanReport
 from .errors import DataError
 from .interactions import NON_PRODUCT, Interactions
+from .items import Items, read_items
 from .readers import read_interactions
+from .review_files import Reviews, read_reviews
 from .sequences import read_parts
 from .splits import Split, split
 
@@ -12,8 +14,12 @@ __all__ = [
     "CleanReport",
     "DataError",
     "Interactions",
+    "Items",
+    "Reviews",
     "Split",
     "read_interactions",
+    "read_items",
     "read_parts",
+    "read_reviews",
     "split",
 ]

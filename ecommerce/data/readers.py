@@ -33,6 +33,7 @@ from .tables import (
 Column = str | bool | None
 Block = tuple[Mapping[str, Any], Where]  # {column: cells} and where a row stands
 Blocks = Callable[[list[str]], Iterator[Block]]  # the wanted columns -> blocks
+Table = tuple[Blocks, list[str]]  # how to read blocks, and the columns there are
 
 
 
@@ -125,7 +126,7 @@ def _guess_delimiter(path: Path, encoding: str | None) -> str:
 
 def _open(
     found: Detected, encoding: str | None, names: Sequence[str] | None
-) -> tuple[Blocks, list[str]]:
+) -> Table:
     """How to read blocks of a file, and the columns it has."""
     path, delimiter = found.path, found.delimiter
     if found.format == "parquet":
@@ -135,16 +136,49 @@ def _open(
     if found.format in ("ml-100k", "ml-1m"):
         names = ML_100K
         delimiter = "\t" if found.format == "ml-100k" else "::"
-    quotes = found.format not in ("ml-100k", "ml-1m", "recbole") and len(delimiter) == 1
-    columns = list(names) if names is not None else read_header(path, delimiter, encoding)
+    quotes = found.format not in ("ml-100k", "ml-1m", "recbole")
+    return text_blocks(path, delimiter, encoding, names, quotes)
+
+
+def text_blocks(
+    path: Path, delimiter: str | None, encoding: str | None, names: Sequence[str] | None,
+    quotes: bool = True,
+) -> Table:
+    """How to read blocks of a delimited text, and its columns."""
+    cut = delimiter or _guess_delimiter(path, encoding)
+    # In tab-separated text a '"' is mostly just a letter: taken as a quote it would swallow lines.
+    quotes = quotes and len(cut) == 1 and cut != "\t"
+    columns = list(names) if names is not None else read_header(path, cut, encoding)
 
     def blocks(wanted: list[str]) -> Iterator[Block]:
-        return read_blocks(path, delimiter, names, encoding, wanted, quotes)
+        return read_blocks(path, cut, names, encoding, wanted, quotes)
 
     return blocks, columns
 
 
-def json_blocks(path: Source, encoding: str | None) -> tuple[Blocks, list[str]]:
+def whole(blocks: Iterator[Block]) -> Block:
+    """All blocks as one, for tables that fit in memory (items, reviews)."""
+    columns: dict[str, list[str]] = {}
+    starts: list[int] = []
+    wheres: list[Where] = []
+    n = 0
+    for block, where in blocks:
+        starts.append(n)
+        wheres.append(where)
+        for name, cells in block.items():
+            columns.setdefault(name, []).extend(
+                cells if isinstance(cells, list) else texts(cells)
+            )
+        n = max(map(len, columns.values()), default=0)
+
+    def place(row: int) -> str:
+        block = int(np.searchsorted(starts, row, "right")) - 1
+        return wheres[block](row - starts[block])
+
+    return columns, place
+
+
+def json_blocks(path: Source, encoding: str | None) -> Table:
     """How to read blocks of JSON lines, and the keys of the first line."""
     first = next(json_lines(path, encoding), None)
     if first is None:
@@ -166,13 +200,19 @@ def json_blocks(path: Source, encoding: str | None) -> tuple[Blocks, list[str]]:
     return blocks, columns
 
 
+def text_column(role: str, cells: list[str]) -> NDArray[Any]:
+    """Texts of a role, (N,): objects for what may be long, since one long text widens every row."""
+    stripped = [cell.strip("\ufeff").strip() for cell in cells]
+    return np.array(stripped, object if role in ("text", "title") else np.str_)
+
+
 def texts_of(cells: list[Any]) -> list[str]:
     return [
         cell if isinstance(cell, str) else "" if cell is None else str(cell) for cell in cells
     ]
 
 
-def parquet_blocks(path: Source) -> tuple[Blocks, list[str]]:
+def parquet_blocks(path: Source) -> Table:
     """How to read blocks of a parquet file, and its columns."""
     try:
         import pyarrow as pa

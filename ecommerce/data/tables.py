@@ -203,6 +203,8 @@ def text_of(cell: object) -> str:
 
 def texts(column: Any) -> list[str]:
     """A column as texts; missing values are ""."""
+    if isinstance(column, list):
+        return list(map(text_of, column))
     values = np.asarray(column)
     if values.dtype.kind in "iuU":
         return values.astype(np.str_).tolist()
