@@ -2,6 +2,7 @@
 
 from .clean import CleanReport
 from .errors import DataError
+from .generated import Shop, make_shop
 from .interactions import NON_PRODUCT, Interactions
 from .items import Items, read_items
 from .readers import read_interactions
@@ -16,7 +17,9 @@ __all__ = [
     "Interactions",
     "Items",
     "Reviews",
+    "Shop",
     "Split",
+    "make_shop",
     "read_interactions",
     "read_items",
     "read_parts",

@@ -37,6 +37,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "price": ("price", "unitprice"),
     "stock": ("stock", "instock", "onhand", "inventory"),
     "label": ("label", "recommendedind", "sentiment", "polarity"),
+    "language": ("language", "lang"),
     "tags": ("tags", "attributes"),
 }
 

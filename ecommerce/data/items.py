@@ -23,7 +23,7 @@ from .readers import (
     text_column,
     whole,
 )
-from .tables import Where, frame_columns, frame_where, is_frame, numbers, texts
+from .tables import Codebook, Where, frame_columns, frame_where, is_frame, numbers, texts
 
 SEPARATOR = "|"  # between several categories or tags of an item
 
@@ -118,6 +118,7 @@ def read_items(
     price: Column = None,
     stock: Column = None,
     tags: Column = None,
+    more: Sequence[str] = (),
     encoding: str | None = None,
     delimiter: str | None = None,
     names: Sequence[str] | None = None,
@@ -126,13 +127,15 @@ def read_items(
 
     Reads MovieLens's u.item and movies.dat, JSON of {item: [attribute, ...]} (S3-Rec), JSON lines,
     parquet and delimited tables. item ... tags: the column of each role; None finds it by its
-    name, False leaves it out. Where an item has several rows (invoice lines), its most frequent
-    text and its median price count. encoding None: UTF-8, or latin-1 where the file is not.
+    name, False leaves it out. more: further columns, kept as texts. Where an item has several rows
+    (invoice lines), its most frequent text and its median price count. encoding None: UTF-8, or
+    latin-1 where the file is not.
 
     Raises DataError that names file, line, column, rule and fix.
     """
     given = {"item": item, "title": title, "text": text, "category": category, "brand": brand,
-             "price": price, "stock": stock, "tags": tags}
+             "price": price, "stock": stock, "tags": tags,
+             **{name: name for name in more}}
     if is_frame(source):
         columns = list(source) if isinstance(source, Mapping) else list(source.columns)
         chosen = choose(given, columns, "frame", ("item",))
@@ -221,12 +224,14 @@ def _medians(
 
 def _most_frequent(owner: NDArray[np.int64], cells: list[str], n: int) -> list[str]:
     """The most frequent text of each owner; of equal ones the first in the alphabet."""
-    table, codes = np.unique(np.array(cells, object), return_inverse=True)
-    pairs, counts = np.unique(owner * len(table) + codes, return_counts=True)
-    places, words = np.divmod(pairs, len(table))
-    filled = table[words] != ""
+    book = Codebook()
+    book.add(cells)
+    codes, table = book.finish()  # -1 for ""
+    filled = codes >= 0
+    pairs, counts = np.unique(owner[filled] * len(table) + codes[filled], return_counts=True)
+    places, words = np.divmod(pairs, max(len(table), 1))
     # The most frequent comes last within its owner, of equal ones the first in the alphabet.
-    order = np.lexsort((-words, counts, filled, places))
+    order = np.lexsort((-words, counts, places))
     best = [""] * n
     for place, word in zip(places[order].tolist(), table[words[order]].tolist()):
         best[place] = word

@@ -203,7 +203,7 @@ def json_blocks(path: Source, encoding: str | None) -> Table:
 def text_column(role: str, cells: list[str]) -> NDArray[Any]:
     """Texts of a role, (N,): objects for what may be long, since one long text widens every row."""
     stripped = [cell.strip("\ufeff").strip() for cell in cells]
-    return np.array(stripped, object if role in ("text", "title") else np.str_)
+    return np.array(stripped, object if role.startswith(("text", "title")) else np.str_)
 
 
 def texts_of(cells: list[Any]) -> list[str]:

@@ -32,9 +32,9 @@ class Reviews(dict[str, NDArray[Any]]):
     """Columns by name, each (N,), one row a review in the order of the file.
 
     "text" is always there ("" where a review has none), it and title as objects (str), since one
-    long text would widen every row; item, user, category (texts), rating (float64), label (int64
-    where all are whole numbers, else text), time (unix seconds) where the file has them. A dict: its columns
-    go to pandas, NumPy, read_reviews as they are.
+    long text would widen every row; item, user, category, language (texts), rating (float64),
+    label (int64 where all are whole numbers, else text), time (unix seconds) where the file has
+    them. A dict: its columns go to pandas, NumPy, read_reviews as they are.
     """
 
     def __len__(self) -> int:
@@ -70,6 +70,7 @@ def read_reviews(
     rating: Column = None,
     label: Column = None,
     time: Column = None,
+    language: Column = None,
     encoding: str | None = None,
     delimiter: str | None = None,
     names: Sequence[str] | None = None,
@@ -85,7 +86,7 @@ def read_reviews(
     Raises DataError that names file, line, column, rule and fix.
     """
     given = {"text": text, "title": title, "item": item, "user": user, "category": category,
-             "value": rating, "label": label, "time": time}
+             "value": rating, "label": label, "time": time, "language": language}
     if format not in FORMATS:
         raise DataError(f"format={format!r} is unknown; choose one of {', '.join(FORMATS)}")
     if is_frame(source):
