@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl._tensor import Tensor, _mode, apply, cast
 from minidl.dtypes import get_default_dtype, result_dtype
-from minidl.ops.shape import SwapAxes
+from minidl.ops.shape import Permute
 from minidl.typing import Array
 
 
@@ -86,14 +86,9 @@ def numpy_names(function: _Function) -> _Function:
 
 
 def permuted(x: Tensor, order: Sequence[int]) -> Tensor:
-    """The axes in another order, as views; x itself if it is the same order."""
-    now = list(range(x.ndim))
-    for place, axis in enumerate(order):
-        if now[place] != axis:
-            other = now.index(axis)
-            x = apply(SwapAxes, x, first=place, second=other)
-            now[place], now[other] = now[other], now[place]
-    return x
+    """The axes in another order, as a view; x itself if it is the same order."""
+    axes = tuple(order)
+    return x if axes == tuple(range(x.ndim)) else apply(Permute, x, axes=axes)
 
 
 def axes_last(x: Tensor, axes: tuple[int, ...]) -> Tensor:

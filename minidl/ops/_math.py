@@ -27,12 +27,16 @@ def large(x: Any) -> bool:
     return type(x) is np.ndarray and x.size >= KERNEL_FROM and x.dtype.itemsize >= 4
 
 
+def suited(kernel: Any, x: Any) -> Any:
+    """The kernel for a large x, its reference for a small one."""
+    return kernel if large(x) else getattr(kernel, "reference", kernel)
+
+
 def run(kernel: Any, *arrays: Any) -> Array:
     """A kernel over flat arrays that fills one like the first; below KERNEL_FROM its reference."""
     first = np.asarray(arrays[0])
     out = empty(first.size, first.dtype)
-    function = kernel if large(first) else getattr(kernel, "reference", kernel)
-    function(*[np.ascontiguousarray(x).reshape(-1) for x in arrays], out)
+    suited(kernel, first)(*[np.ascontiguousarray(x).reshape(-1) for x in arrays], out)
     return out.reshape(first.shape)
 
 

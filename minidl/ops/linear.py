@@ -1,6 +1,9 @@
 """Matrix products: each is one call of BLAS, forward and for each gradient."""
 
+import numpy as np
+
 from minidl.ops._op import Op, shape_of, sum_to
+from minidl.ops.reduce import sum_rows
 
 
 class MatMul(Op):
@@ -58,7 +61,9 @@ class Linear(Op):
         rows = dout.reshape((-1, dout.shape[-1]))  # (N, O)
         dx = (rows @ weight).reshape(x.shape) if needs[0] else None
         dweight = rows.swapaxes(0, 1) @ x.reshape((-1, x.shape[-1])) if needs[1] else None
-        return dx, dweight, rows.sum(axis=0) if needs[2] else None
+        if not needs[2]:
+            return dx, dweight, None
+        return dx, dweight, sum_rows(rows) if isinstance(rows, np.ndarray) else rows.sum(axis=0)
 
     @classmethod
     def flops(cls, *shapes):

@@ -25,7 +25,8 @@ class CrossEntropy(Op):
     def forward(x, target, weight, *, label_smoothing, ignore_index):
         x = np.ascontiguousarray(x)
         out, lse = empty(len(x), x.dtype), empty(len(x), x.dtype)
-        kernels.cross_entropy_forward(x, target, weight, label_smoothing, ignore_index, out, lse)
+        run = _math.suited(kernels.cross_entropy_forward, x)
+        run(x, target, weight, label_smoothing, ignore_index, out, lse)
         return out, (x, target, weight, lse)
 
     @staticmethod
@@ -33,9 +34,8 @@ class CrossEntropy(Op):
         x, target, weight, lse = saved
         dx = empty(x.shape, x.dtype)
         dout = np.ascontiguousarray(dout)
-        kernels.cross_entropy_backward(
-            dout, x, target, weight, label_smoothing, ignore_index, lse, dx
-        )
+        run = _math.suited(kernels.cross_entropy_backward, x)
+        run(dout, x, target, weight, label_smoothing, ignore_index, lse, dx)
         return dx, None, None
 
     @staticmethod
@@ -67,14 +67,13 @@ class BCEWithLogits(Op):
 
     @staticmethod
     def forward(x, target):
-        flat = np.ascontiguousarray(x).reshape(-1)
-        out = empty(flat.shape, x.dtype)
-        kernels.bce_with_logits_forward(flat, np.ascontiguousarray(target).reshape(-1), out)
-        return out.reshape(x.shape), (x, target)
+        return _math.run(kernels.bce_with_logits_forward, x, target), (x, target)
 
     @staticmethod
     def backward(dout, saved, needs):
         x, target = saved
+        if _math.large(dout) and not needs[1]:
+            return _math.run(kernels.bce_with_logits_backward, dout, x, target), None
         dx = dout * (_math.sigmoid(x) - target) if needs[0] else None
         return dx, -dout * x if needs[1] else None
 
@@ -97,14 +96,16 @@ class BPR(Op):
 
     @staticmethod
     def forward(positive, negative):
-        p, n = (np.ascontiguousarray(a).reshape(-1) for a in (positive, negative))
-        out = empty(p.shape, p.dtype)
-        kernels.bpr_forward(p, n, out)
-        return out.reshape(positive.shape), (positive, negative)
+        return _math.run(kernels.bpr_forward, positive, negative), (positive, negative)
 
     @staticmethod
     def backward(dout, saved, needs):
         positive, negative = saved
+        if _math.large(dout):
+            flat = [np.ascontiguousarray(a).reshape(-1) for a in (dout, positive, negative)]
+            parts = empty(dout.shape, dout.dtype), empty(dout.shape, dout.dtype)
+            kernels.bpr_backward(*flat, parts[0].reshape(-1), parts[1].reshape(-1))
+            return parts
         dnegative = dout * _math.sigmoid(negative - positive)
         return -dnegative, dnegative
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidl import kernels
+from minidl.ops import _math
 from minidl.ops._op import Op, empty
 
 
@@ -27,7 +28,8 @@ class LayerNorm(Op):
         rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])  # (N, D)
         out = empty(rows.shape, x.dtype)
         mean, rstd = empty(len(rows), x.dtype), empty(len(rows), x.dtype)
-        kernels.layer_norm_forward(rows, weight, bias, eps, out, mean, rstd)
+        run = _math.suited(kernels.layer_norm_forward, rows)
+        run(rows, weight, bias, eps, out, mean, rstd)
         return out.reshape(x.shape), (x, weight, bias, mean, rstd)
 
     @staticmethod
@@ -37,7 +39,8 @@ class LayerNorm(Op):
         dx = empty(rows.shape, x.dtype)
         dweight, dbias = empty(weight.shape, x.dtype), empty(weight.shape, x.dtype)
         dout = np.ascontiguousarray(dout).reshape(rows.shape)
-        kernels.layer_norm_backward(dout, rows, mean, rstd, weight, dx, dweight, dbias)
+        run = _math.suited(kernels.layer_norm_backward, rows)
+        run(dout, rows, mean, rstd, weight, dx, dweight, dbias)
         return (
             dx.reshape(x.shape) if needs[0] else None,
             dweight if needs[1] else None,

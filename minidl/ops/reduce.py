@@ -24,7 +24,7 @@ def opened(reduced, shape, dim, keepdim):
 
 
 def sum_rows(x):
-    """Sum of the rows of a C-contiguous matrix (N, D) -> (D,), in blocks.
+    """Sum of the rows of a matrix (N, D) -> (D,), in blocks.
 
     NumPy adds rows one after the other, so that the rounding error of float32 grows with N; a
     product of each block with ones is quicker as well, and the blocks' sums are added in float64.
@@ -228,7 +228,8 @@ class LogSumExp(Op):
     def forward(x):
         out = empty(x.shape[:-1], x.dtype)
         rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-        kernels.logsumexp(rows, out.reshape(-1))
+        if out.size:
+            _math.suited(kernels.logsumexp, rows)(rows, out.reshape(-1))
         return out, (x, out)
 
     @staticmethod

@@ -27,7 +27,7 @@ class Softmax(Op):
     def forward(x):
         rows = rows_of(x)  # (N, K)
         out = empty(rows.shape, x.dtype)
-        kernels.softmax_forward(rows, out)
+        _math.suited(kernels.softmax_forward, rows)(rows, out)
         out = out.reshape(x.shape)
         return out, (out,)
 
@@ -37,7 +37,7 @@ class Softmax(Op):
         if type(dout) is np.ndarray:
             rows = rows_of(dout)
             dx = empty(rows.shape, rows.dtype)
-            kernels.softmax_backward(rows, rows_of(out), dx)
+            _math.suited(kernels.softmax_backward, rows)(rows, rows_of(out), dx)
             return (dx.reshape(dout.shape),)
         return (out * (dout - (dout * out).sum(axis=-1, keepdims=True)),)
 
@@ -62,7 +62,7 @@ class LogSoftmax(Op):
     def forward(x):
         rows = rows_of(x)  # (N, K)
         out = empty(rows.shape, x.dtype)
-        kernels.log_softmax_forward(rows, out)
+        _math.suited(kernels.log_softmax_forward, rows)(rows, out)
         out = out.reshape(x.shape)
         return out, (out,)
 
@@ -72,7 +72,7 @@ class LogSoftmax(Op):
         if type(dout) is np.ndarray:
             rows = rows_of(dout)
             dx = empty(rows.shape, rows.dtype)
-            kernels.log_softmax_backward(rows, rows_of(out), dx)
+            _math.suited(kernels.log_softmax_backward, rows)(rows, rows_of(out), dx)
             return (dx.reshape(dout.shape),)
         return (dout - _math.exp(out) * dout.sum(axis=-1, keepdims=True),)
 
