@@ -8,6 +8,7 @@ from ecommerce.recommend.bpr import BPR
 from ecommerce.recommend.itemknn import ItemKNN
 from ecommerce.recommend.popular import Popular
 from ecommerce.recommend.random import Random
+from ecommerce.recommend.training import fit_by_split
 
 MODELS: dict[str, type[Recommender]] = {
     model.__name__: model for model in (Popular, Random, ItemKNN, BPR)
@@ -30,4 +31,5 @@ def load_model(path: str | os.PathLike[str]) -> Recommender:
     return MODELS[about["model"]]._from_file(arrays, about)
 
 
-__all__ = ["BPR", "MODELS", "ItemKNN", "Popular", "Random", "Recommender", "load_model"]
+__all__ = ["BPR", "MODELS", "ItemKNN", "Popular", "Random", "Recommender", "fit_by_split",
+           "load_model"]

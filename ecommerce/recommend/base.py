@@ -108,6 +108,8 @@ class Recommender:
             raise ValueError(
                 f"{type(self).__name__}.fit: train has no rows; check the split or the filters"
             )
+        if valid is not None:
+            self._check_valid(train, valid)
         indptr, taken = train.csr()
         self.user_ids, self.item_ids = train.user_ids, train.item_ids
         self.history = Lists(indptr, taken.astype(np.int64))
@@ -116,6 +118,19 @@ class Recommender:
         self._fit(train, items, valid)
         self._fitted = True
         return self
+
+    def _check_valid(self, train: Interactions, valid: object) -> None:
+        name = type(self).__name__
+        if not isinstance(valid, Interactions):
+            raise TypeError(
+                f"{name}.fit: valid is a {type(valid).__name__}; give Interactions (split.valid)"
+            )
+        if not (np.array_equal(valid.user_ids, train.user_ids)
+                and np.array_equal(valid.item_ids, train.item_ids)):
+            raise ValueError(
+                f"{name}.fit: train and valid have different id tables; make both with split(...) "
+                "or select(...) from one Interactions"
+            )
 
     def _index(self) -> None:
         """What follows from the ids and the history."""

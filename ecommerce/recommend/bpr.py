@@ -23,6 +23,7 @@ CHECK_EVERY = 4
 """Epochs between two looks at the validation part."""
 
 FOLD_IN_RIDGE = 1.0
+"""Added to the diagonal of the fold-in's normal equations: a user counts 1, the prior as much."""
 
 
 class BPR(Recommender):
@@ -67,7 +68,7 @@ class BPR(Recommender):
         dim: int = 64,
         epochs: int = 160,
         lr: float = 0.05,
-        reg: float = 0.03,
+        reg: float = 0.025,
         batch_size: int = 4096,
         negatives: int = 1,
         optimizer: str = "adagrad",
@@ -151,7 +152,7 @@ class BPR(Recommender):
             stepper.zero_grad()
             loss.backward()
             stepper.step()
-            total += float(loss.item()) * len(u[part])
+            total += float(loss.item())
         return total / len(u)
 
     def _take(self, model: _Factors) -> None:
@@ -248,16 +249,16 @@ class _Factors(nn.Module):
         self.bias = _table(n_items, 1, 0.0, rng)
 
     def forward(self, u: Codes, i: Codes, j: Codes, reg: float) -> Tensor:
-        """u, i (B,), j (B, n) -> the mean loss of a pair."""
+        """u, i (B,), j (B, n) -> the loss, summed over pairs so that lr is a pair's, as in SGD."""
         users = self.users(Tensor(u))  # (B, D)
         liked, drawn = self.items(Tensor(i)), self.items(Tensor(j))  # (B, D), (B, n, D)
         positive = (users * liked).sum(-1) + self.bias(Tensor(i)).sum(-1)  # (B,)
         negative = (users.reshape(len(u), 1, -1) * drawn).sum(-1) + self.bias(Tensor(j)).sum(-1)
-        loss = F.bpr_loss(positive.reshape(-1, 1), negative)
+        each = 1.0 / j.shape[1]
+        loss = F.bpr_loss(positive.reshape(-1, 1), negative, reduction="sum") * each
         if reg:
-            squares = (users * users).sum() + (liked * liked).sum()
-            squares = squares + (drawn * drawn).sum() / j.shape[1]
-            loss = loss + squares * (0.5 * reg / len(u))
+            squares = (users * users).sum() + (liked * liked).sum() + (drawn * drawn).sum() * each
+            loss = loss + squares * (0.5 * reg)
         return loss
 
 

@@ -26,13 +26,16 @@ Arrays = dict[str, NDArray[Any]]
 def write(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], about: Any) -> None:
     """Write arrays (numbers or bools of any shape) and `about` (JSON values) to one file.
 
-    Raises ValueError where `about` is not JSON, FileNotFoundError where the folder is missing.
+    Raises ValueError where `about` is not JSON, FileNotFoundError where the folder is missing, and
+    the OSError of the system where it cannot be written to.
     """
     from safetensors.numpy import save
 
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"save: the folder {path.parent} does not exist; make it first")
+    if path.is_dir():
+        raise IsADirectoryError(f"save: {path} is a folder; give the name of a file in it")
     # The library writes the bytes of a strided or Fortran-ordered array in the wrong order.
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     try:
@@ -53,6 +56,12 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], abou
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise type(error)(
+            f"save: cannot write into {path.parent} ({error.strerror or error}); nothing was "
+            "changed there; give another folder, or make room"
+        ) from error
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
