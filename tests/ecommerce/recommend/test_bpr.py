@@ -67,7 +67,7 @@ def test_one_step_is_the_papers(rng):
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "adam", "sgd"])
 def test_finds_tastes(optimizer):
-    train, valid = parts(tastes())
+    train, _ = parts(tastes())
     lr = {"adagrad": 0.1, "adam": 0.02, "sgd": 0.1}[optimizer]
     model = BPR(16, 60, lr, 0.01, 256, optimizer=optimizer).fit(train)
     ids, _ = model.rank_codes(np.arange(120), 3, model.seen(np.arange(120)))
