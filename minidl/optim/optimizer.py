@@ -11,6 +11,8 @@ from minidl.autograd import enable_grad
 from minidl.sparse import RowSparse
 from minidl.typing import Array
 
+# of a saved group: its parameters are numbers, the others say how torch computes, not what
+_NOT_TAKEN = {"params", "foreach", "fused", "capturable", "differentiable"}
 _NONE = {np.dtype(name): np.empty(0, name) for name in ("float32", "float64")}
 
 
@@ -199,15 +201,13 @@ class Optimizer:
                 raise ValueError(f"load_state_dict of {name}: state {key!r} is of no parameter")
             state[p] = {entry: self._restored(entry, v, p) for entry, v in values.items()}
         for mine, theirs in zip(self.param_groups, groups):
-            settings = {k: v for k, v in theirs.items() if k != "params"}
-            mine.update(settings)
+            mine.update({k: v for k, v in theirs.items() if k not in _NOT_TAKEN})
         self.state = state
 
     def _restored(self, entry: str, value: Any, p: Tensor) -> Any:
-        array = value.array if isinstance(value, Tensor) else value
-        if array is None:
+        if value is None:
             return None
-        array = np.array(array)
+        array = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
         if not array.ndim and (entry == "step" or p.ndim):
             number = array.item()
             return int(number) if entry == "step" else number
