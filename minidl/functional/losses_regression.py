@@ -129,10 +129,10 @@ def gaussian_nll_loss(
     if var.shape != input.shape:
         if var.shape == input.shape[:-1]:
             var = var.reshape(*var.shape, 1)
-        elif var.ndim != input.ndim or var.shape[:-1] != input.shape[:-1] or var.shape[-1] != 1:
+        elif var.ndim != input.ndim or [v for n, v in zip(input.shape, var.shape) if n != v] != [1]:
             raise ValueError(
-                f"gaussian_nll_loss: var must be {input.shape}, or with 1 as its last size or "
-                f"without it, got {var.shape}"
+                f"gaussian_nll_loss: var must be {input.shape}, or with 1 as one of its sizes or "
+                f"without the last, got {var.shape}"
             )
     lift = np.maximum(eps - var.array, 0).astype(var.dtype)  # a constant: brings var up to eps
     v = var + Tensor(lift)

@@ -9,9 +9,17 @@ import numpy as np
 from minidl._tensor import HookHandle, Tensor
 from minidl.dtypes import as_dtype, float16, float32, float64
 from minidl.functional.creation import check_device
+from minidl.nn._backward_hooks import Watch
 from minidl.nn.parameter import Parameter
 
 _M = TypeVar("_M", bound="Module")
+
+
+class KeyReport(NamedTuple):
+    """What load_state_dict(strict=False) could not match."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Module:
@@ -39,6 +47,7 @@ class Module:
         set_("_transient", set())  # buffers that are not saved
         set_("_pre_hooks", [])
         set_("_post_hooks", [])
+        set_("_backward_hooks", [])
         set_("training", True)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -49,6 +58,10 @@ class Module:
             given = pre(self, args)
             if given is not None:
                 args = given if isinstance(given, tuple) else (given,)
+        watch = None
+        if self._backward_hooks:
+            watch = Watch(self, self._backward_hooks)
+            args = watch.inputs(args)
         try:
             out = self.forward(*args, **kwargs)
         except Exception as error:
@@ -56,9 +69,8 @@ class Module:
             raise
         for post in self._post_hooks:
             given = post(self, args, out)
-            if given is not None:
-                out = given
-        return out
+            out = out if given is None else given
+        return out if watch is None else watch.outputs(out)
 
     def _name_path(self, error: Exception) -> None:
         """Put the way from the outermost module to the failing one in front of the message."""
@@ -103,7 +115,12 @@ class Module:
             self._parameters[name] = None
         elif name in self._buffers and (value is None or isinstance(value, Tensor)):
             self._buffers[name] = value
-        elif name in self._modules and value is None:
+        elif name in self._modules:
+            if value is not None:
+                raise TypeError(
+                    f"cannot assign {type(value).__name__} to module {name!r}: "
+                    "give a Module, or None"
+                )
             self._modules[name] = None
         else:
             super().__setattr__(name, value)
@@ -245,19 +262,18 @@ class Module:
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a path such as "encoder.0.weight"."""
-        path, _, name = target.rpartition(".")
-        module = self.get_submodule(path)
-        if name not in module._parameters:
-            raise AttributeError(f"{type(module).__name__} has no parameter {name!r}")
-        return module._parameters[name]
+        return self._found(target, "_parameters", "parameter")
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer at a path such as "encoder.0.running_mean"."""
+        return self._found(target, "_buffers", "buffer")
+
+    def _found(self, target: str, table: str, kind: str) -> Any:
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
-        if name not in module._buffers:
-            raise AttributeError(f"{type(module).__name__} has no buffer {name!r}")
-        return module._buffers[name]
+        if name not in getattr(module, table):
+            raise AttributeError(f"{type(module).__name__} has no {kind} {name!r}")
+        return getattr(module, table)[name]
 
     # all at once
 
@@ -356,7 +372,7 @@ class Module:
             if module is not None:  # a module at two places is told twice, as in PyTorch
                 yield from module._state(f"{prefix}{name}.")
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> "KeyReport":
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> KeyReport:
         """Copy values (Tensors or arrays) into the state, by path.
 
         Every missing and unexpected key and every shape that differs is told in one error, before
@@ -402,6 +418,14 @@ class Module:
         self._post_hooks.append(hook)
         return HookHandle(self._post_hooks, hook)
 
+    def register_full_backward_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call hook(module, grad_input, grad_output) in backward, with tuples of gradients.
+
+        None stands for an argument that takes none; a result replaces grad_input.
+        """
+        self._backward_hooks.append(hook)
+        return HookHandle(self._backward_hooks, hook)
+
     def extra_repr(self) -> str:
         """The settings, as they stand in the module's representation."""
         return ""
@@ -416,13 +440,6 @@ class Module:
             return f"{type(self).__name__}({inside})"
         body = "\n  ".join(([inside] if inside else []) + lines)
         return f"{type(self).__name__}(\n  {body}\n)"
-
-
-class KeyReport(NamedTuple):
-    """What load_state_dict(strict=False) could not match."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 def _names_dtype(name: str) -> bool:

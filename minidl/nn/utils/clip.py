@@ -33,7 +33,8 @@ def _norm(values: Array, norm_type: float) -> float:
     if norm_type == np.inf:
         return float(np.abs(flat).max())
     if norm_type == 2:
-        total = float(np.dot(flat, flat))
+        with np.errstate(over="ignore"):
+            total = float(np.dot(flat, flat))
         if np.isfinite(total) and total > 1e-30:
             return total**0.5
         return float(np.linalg.norm(flat.astype(np.float64)))  # squares over- or underflowed
