@@ -238,3 +238,14 @@ def tanh(x: Any) -> Any:
 def erf(x: Any) -> Any:
     """Error function."""
     return run(kernels.erf_forward, x) if isinstance(x, PLAIN) else x.erf()
+
+
+def softmax(x: Any) -> Any:
+    """e^x / sum(e^x) along the last axis."""
+    if not isinstance(x, PLAIN):
+        return x.softmax(-1)
+    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    out = empty(rows.shape, x.dtype)
+    if out.size:
+        suited(kernels.softmax_forward, rows)(rows, out)
+    return out.reshape(x.shape)

@@ -217,9 +217,10 @@ class Median(Op):
 class LogSumExp(Op):
     """Logarithm of the sum of exponentials along the last axis, without overflow.
 
-        out = log sum_k e^x_k;   dx = dout * e^(x - out)
+        out = log sum_k e^x_k;   dx = dout * softmax(x)
 
-    Shapes: x (..., K), K >= 1; out (...).
+    The softmax is computed anew: e^(x - out) would have out's rounding error, 1e-3 at 1e4 in
+    float32. A row of -inf alone has derivative 0. Shapes: x (..., K), K >= 1; out (...).
     """
 
     saves = ("x", "out")
@@ -235,11 +236,14 @@ class LogSumExp(Op):
     @staticmethod
     def backward(dout, saved, needs):
         x, out = saved
-        finite = np.isfinite(_math.values(out))
-        if not finite.all():
-            out = _math.masked(finite, out)  # a row of -inf: e^-inf, not NaN
-        shape = (*dout.shape, 1)
-        return (dout.reshape(shape) * _math.exp(x - out.reshape(shape)),)
+        alone = np.broadcast_to(np.isneginf(_math.values(out))[..., None], x.shape)
+        if alone.any():
+            x = _math.masked(~alone, x)
+        share = _math.softmax(x)
+        if alone.any():
+            share = _math.masked(~alone, share)
+        wide = dout.reshape((*dout.shape, 1))
+        return (_math.untaken(wide, wide * share),)
 
     @classmethod
     def flops(cls, *shapes):
