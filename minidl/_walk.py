@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Node, Pick, Tensor, _mode, apply1
+from minidl._tensor import Node, Pick, Tensor, _mode, apply1, cast, refresh
 from minidl.ops.elementwise import Alias
 from minidl.sparse import RowSparse
 from minidl.typing import Array
@@ -87,6 +87,9 @@ def grad(
 
 def _paired(outputs: Any, gradients: Any) -> tuple[list[Tensor], list[Any]]:
     roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    for root in roots:
+        if root.origin is not None:
+            refresh(root)  # its storage may have been changed through another tensor
     if gradients is None:
         return roots, [None] * len(roots)
     starts = [gradients] if isinstance(gradients, Tensor) else list(gradients)
@@ -198,7 +201,7 @@ def _start(root: Tensor, gradient: Any, create_graph: bool) -> Any:
             f"backward: gradient {gradient.shape} must have the tensor's shape {root.shape}"
         )
     if gradient.dtype != root.dtype:
-        gradient = Tensor(gradient.array.astype(root.dtype))
+        gradient = cast(gradient, root.dtype)
     return gradient if create_graph else gradient.array
 
 
