@@ -17,6 +17,7 @@ Picks = list[tuple[int, Array]]
 """Axes of the view, and for each the indices that pick from it."""
 
 _EVERY = (None, None, None)
+_SIMPLE = (int, type(None))
 
 
 def parse(key: Any, shape: Shape) -> tuple[tuple[Any, ...] | None, Picks]:
@@ -104,6 +105,8 @@ def _plain(k: Any) -> Any:
 def slice_key(k: slice) -> tuple[Any, Any, Any]:
     """A slice as (start, stop, step) of plain numbers."""
     start, stop, step = k.start, k.stop, k.step
+    if step is None and type(start) in _SIMPLE and type(stop) in _SIMPLE:
+        return start, stop, None
     if start is not None and type(start) is not int:
         start = start.__index__()
     if stop is not None and type(stop) is not int:

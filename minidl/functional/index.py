@@ -41,9 +41,32 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
         return _view(self, (key, Ellipsis), (key,))
     if type(key) is slice:
         return _view(self, key, (slice_key(key),))
+    if type(key) is tuple:
+        plain = _quick_key(key)
+        if plain is not None:
+            return _view(self, *plain)
     basic, picks = parse(key, self.array.shape)
     x = self if basic is None else _view(self, views.place_of(basic), basic)
     return _pick(x, picks) if picks else x
+
+
+def _quick_key(key: tuple[Any, ...]) -> Any:
+    """What NumPy takes and what a `Slice` keeps, for a plain key, without a look at the shape."""
+    kept: list[Any] = []
+    dots = False
+    for k in key:
+        if type(k) is int or k is None:
+            kept.append(k)
+        elif type(k) is slice:
+            kept.append(slice_key(k))
+        elif k is Ellipsis:
+            if dots:
+                return None
+            dots = True
+            kept.append(k)
+        else:
+            return None
+    return (key if dots else (*key, Ellipsis)), tuple(kept)
 
 
 def _view(x: Tensor, place: Any, key: tuple[Any, ...]) -> Tensor:
@@ -79,6 +102,11 @@ def _pick(x: Tensor, picks: Any) -> Tensor:
             return apply(ops.TakeRows, x, ids, axis=axis)
         except IndexError as error:
             raise IndexError(f"index: {error}; the tensor has shape {x.shape}") from None
+    if not (x.requires_grad and _mode.grad):
+        try:
+            return Tensor(np.ascontiguousarray(x.array[_numpy_key(picks)]))
+        except IndexError as error:
+            raise IndexError(f"index: {error}; the tensor has shape {x.shape}") from None
     ids, together = merged(picks, x.shape)
     axes = [axis for axis, _ in picks]
     if not together:
@@ -93,7 +121,8 @@ def _pick(x: Tensor, picks: Any) -> Tensor:
 def _setitem(self: Tensor, key: Any, value: Any) -> None:
     """x[key] = value, on the tape; of several values for one element the last wins."""
     basic, picks = parse(key, self.array.shape)
-    check_writable(self, "x[index] = value")
+    if not self.array.flags.writeable:
+        check_writable(self, "x[index] = value")
     place = None if basic is None else views.place_of(basic)
     if not will_record(self, (value,)):
         _write(self, self.array if place is None else self.array[place], picks, value)

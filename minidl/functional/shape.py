@@ -1,6 +1,7 @@
 """The same elements in another shape or order. Most results share the storage of their input."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,25 +21,23 @@ __all__ = [
 @method
 def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """The same elements, in row-major order, in another shape; one size may be -1."""
-    wanted = sizes_of(sizes if shape is None else (shape,))
-    return apply(ops.Reshape, input, shape=_sizes(input, wanted, "reshape"))
+    if not sizes or type(sizes[0]) is not int:
+        sizes = sizes_of(sizes if shape is None else (shape,))
+    return apply(ops.Reshape, input, shape=_sizes(input, sizes, "reshape"))
 
 
 def _sizes(input: Tensor, sizes: tuple[int, ...], name: str) -> tuple[int, ...]:
     """Sizes with -1 worked out, or an error that says why they do not fit."""
-    total, known, unknown = input.array.size, 1, 0
-    for n in sizes:
-        if n == -1:
-            unknown += 1
-        else:
-            known *= n
-    fits = known == total if not unknown else known and total % known == 0
-    if unknown > 1 or not fits or known < 0:
-        raise RuntimeError(
-            f"{name}: shape {sizes} is invalid for a tensor of shape {input.shape} with "
-            f"{total} elements"
-        )
-    return tuple([total // known if n == -1 else n for n in sizes]) if unknown else sizes
+    total = input.array.size
+    known = prod(sizes)
+    if known == total and -1 not in sizes:
+        return sizes
+    if known < 0 and sizes.count(-1) == 1 and min(sizes) == -1 and total % known == 0:
+        return tuple([total // -known if n == -1 else n for n in sizes])
+    raise RuntimeError(
+        f"{name}: shape {sizes} is invalid for a tensor of shape {input.shape} with "
+        f"{total} elements"
+    )
 
 
 @method
@@ -335,7 +334,9 @@ def atleast_3d(*tensors: Any) -> Any:
 
 def _transposed(self: Tensor) -> Tensor:
     """All axes in reverse order."""
-    return permute(self, tuple(range(self.ndim))[::-1])
+    if self.array.ndim == 2:
+        return apply(ops.SwapAxes, self, first=0, second=1)
+    return apply(ops.Permute, self, axes=tuple(range(self.array.ndim))[::-1])
 
 
 def _matrices_transposed(self: Tensor) -> Tensor:
