@@ -65,7 +65,7 @@ class Both:
     def change(self):
         m, t = self.pick()
         c = float(self.rng.uniform(0.5, 1.5))
-        weights = [leaf for leaf in self.leaves[1]]
+        weights = list(self.leaves[1])
         fits = t.dim() > 0 and t.shape[-1] == 4
         choices = [
             lambda x, w: x.add_(c),
@@ -138,7 +138,8 @@ def one_program(seed):
     try:
         first_t = torch.autograd.grad(total_t, leaves_t, create_graph=order2, allow_unused=True)
     except RuntimeError as error:
-        assert "modified by an inplace" in str(error)
+        if "modified by an inplace" not in str(error):
+            raise
         return False
     first_m = minidl.grad(total_m, leaves_m, create_graph=order2, allow_unused=True)
     compare(first_m, first_t)
