@@ -22,7 +22,7 @@ COMMANDS = {
     "train": ("train", "fit a model, measure it beside baselines, write a run folder"),
     "evaluate": ("evaluate", "measure a saved model again, or on other data"),
     "recommend": ("recommend", "products for users, or for someone's history"),
-    "similar": ("similar", "products most like one"),
+    "similar": ("recommend", "products most like one"),
     "reviews": ("reviews", "learn sentiment from reviews, find similar comments, read new ones"),
 }
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
             return _run(words)
         except SystemExit as asked:  # argparse's --help
