@@ -26,6 +26,7 @@ COMMANDS = {
     "reviews": ("reviews", "learn sentiment from reviews, find similar comments, read new ones"),
 }
 
+SHOP = ("pandas", "pyarrow", "tqdm", "matplotlib", "jinja2")  # the extra "shop"
 PROG = "python -m ecommerce"
 USAGE = f"""usage: {PROG} COMMAND [options]
 
@@ -84,8 +85,8 @@ def _explained(error: Exception) -> tuple[int, str]:
         return _errors.USAGE, one_line(error)
     if isinstance(error, (BadData, ValueError, FileNotFoundError)):  # DataError is a ValueError
         return _errors.BAD_DATA, one_line(error)
-    if isinstance(error, ImportError):
-        return _errors.USAGE, f"{one_line(error)}; install it with: pip install 'minidl[shop]'"
+    if isinstance(error, ModuleNotFoundError) and error.name in SHOP:
+        return _errors.USAGE, f"{error.name} is not installed; pip install 'minidl[shop]'"
     if isinstance(error, OSError):
         return _errors.USAGE, one_line(error)
     if isinstance(error, (MemoryError, OverflowError, FloatingPointError)):

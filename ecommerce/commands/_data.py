@@ -40,9 +40,14 @@ DATA = [
 SPLIT = [
     Option("split", kinds.one_of(*HOW), "ratio", "how the test part is made: ratio (of each "
            "user), leave_last, temporal (by one date), cold_users, cold_items, given"),
-    Option("test", kinds.share, 0.25, "share of the test part", "SHARE"),
-    Option("valid", kinds.share, 0.1, "share of the validation part, carved from train", "SHARE"),
-    Option("seed", kinds.whole(), 0, "of the split and the model; draw n takes seed + n", "N"),
+    Option("test", kinds.amount, None, "share of the test part (.1); for leave_last how many of "
+           "a user's last rows (1)", "SHARE"),
+    Option("valid", kinds.amount, None, "the same of the validation part, carved from train",
+           "SHARE"),
+    Option("at", kinds.text, None, "temporal: the date of the cut, such as 2011-11-01", "DATE"),
+    Option("ties", kinds.one_of("keep", "shuffle"), "keep", "leave_last: order of a user's rows "
+           "of one time"),
+    Option("seed", kinds.whole(), 0, "of the split and the model", "N"),
 ]
 
 
@@ -118,8 +123,8 @@ def make_split(inter: Interactions, settings: Settings, draw: int = 0) -> Any:
 
     with bad_data(f"--split {settings.split}"):
         return split(
-            inter, how=settings.split, test=settings.test, valid=settings.valid,
-            seed=settings.seed + draw,
+            inter, settings.split, test=settings.test, valid=settings.valid, at=settings.at,
+            ties=settings.ties, seed=settings.seed, draw=draw,
         )
 
 

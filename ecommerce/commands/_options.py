@@ -106,6 +106,17 @@ def share(value: Any) -> float:
     return found
 
 
+def amount(value: Any) -> int | float:
+    """A share such as .25, or a whole number of rows."""
+    text = str(value).strip()
+    if text.isdigit() and not isinstance(value, float):
+        return int(text)
+    try:
+        return share(value)
+    except ValueError:
+        raise ValueError("give a share below 1, such as .25, or a whole number of rows") from None
+
+
 def one_of(*allowed: str) -> Kind:
     def parse(value: Any) -> str:
         if value not in allowed:

@@ -52,6 +52,13 @@ def clean_section(report: CleanReport) -> Section:
     return Section("Cleaning", "Every dropped row has a reason.", ["", "rows", "share"], rows)
 
 
+def audit_section(audit: Any, protocol: str) -> Section:
+    """How the parts were made and measured, and what of the test part may have leaked."""
+    rows = [[f.level, f.kind, f.count, f.text] for f in audit.findings]
+    verdict = "The split audit found no leak." if audit.ok else "THE SPLIT LEAKS: see below."
+    return Section("Protocol", f"{protocol}. {verdict}", ["level", "found", "count", ""], rows)
+
+
 def metrics_sections(summary: Summary) -> list[Section]:
     columns = summary.columns
     found = [

@@ -13,6 +13,7 @@ from ecommerce.commands import _options as kinds
 from ecommerce.commands._data import DATA, SPLIT, Loaded, fit, load, make_model, make_split
 from ecommerce.commands._options import Option, Settings, say
 from ecommerce.commands._plots import (
+    audit_section,
     clean_section,
     curves_of,
     data_section,
@@ -76,10 +77,13 @@ def _train(settings: Settings, bars: Sequence[Bar], new: runs.NewRun) -> int:
         print(loaded.report)
         new.log("cleaned", **loaded.report.to_dict())
 
-    results, seconds, first = [], [], None
+    results, seconds, first, first_audit = [], [], None, None
     for draw in range(settings.draws):
         split = make_split(inter, settings, draw)
-        _audit(split, new, draw)
+        audit = split.audit()
+        new.log("split", draw=draw, rows=[len(split.train), len(split.valid), len(split.test)],
+                audit=audit.to_dict())
+        first_audit = first_audit or audit
         model = make_model(settings.model, settings.set, settings.seed + draw)
         started = time.perf_counter()
         fit(model, split, loaded.items)
@@ -95,6 +99,9 @@ def _train(settings: Settings, bars: Sequence[Bar], new: runs.NewRun) -> int:
                   f"fitted in {seconds[-1]:.1f} s", flush=True)
         first = first or model
     assert first is not None
+    assert first_audit is not None
+    if not first_audit.ok:
+        say("warning: " + str(first_audit).replace("\n", "\nwarning: "))
     summary = summarize(results, seconds)
     print("\n" + summary.tables())
     verdicts = check(summary, bars)
@@ -102,16 +109,9 @@ def _train(settings: Settings, bars: Sequence[Bar], new: runs.NewRun) -> int:
     if settings.final:
         served = make_model(settings.model, settings.set, settings.seed)
         served.fit(inter, items=loaded.items)
-    _write(new, settings, loaded, summary, first, served, verdicts, data_hash)
+    _write(new, settings, loaded, summary, first, served, verdicts, data_hash,
+           first_audit)
     return report_bars(verdicts)
-
-
-def _audit(split: Any, new: runs.NewRun, draw: int) -> None:
-    audit = getattr(split, "audit", None)
-    if audit is None:
-        return
-    found = audit()
-    new.log("split", draw=draw, audit=str(found).splitlines())
 
 
 def measure(
@@ -153,6 +153,7 @@ def report_bars(verdicts: Sequence[tuple[Bar, float]]) -> int:
 def _write(
     new: runs.NewRun, settings: Settings, loaded: Loaded, summary: Summary, model: Recommender,
     served: Recommender, verdicts: Sequence[tuple[Bar, float]], data_hash: str,
+    audit: Any,
 ) -> None:
     new.write(runs.CONFIG, _config.write(settings.stored(OPTIONS)))
     served.save(new.file(runs.MODEL))
@@ -180,6 +181,6 @@ def _write(
     sections.append(data_section(loaded.inter))
     if loaded.report is not None:
         sections.append(clean_section(loaded.report))
-    sections.append(Section("Protocol", summary.protocol))
+    sections.append(audit_section(audit, summary.protocol))
     title = f"{type(model).__name__} on {Path(settings.data).name}"
     write_report(new.file(runs.REPORT), title, sections)
