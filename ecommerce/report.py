@@ -13,20 +13,21 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .8rem;border-bottom:1px solid #ddd;text-align:left}
+th,td{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
+div.table{overflow-x:auto}
 td.number,th.number{text-align:right} th{border-bottom:2px solid #888}
 img{max-width:100%} p.note{color:#555} h1{margin-bottom:0}
 </style></head><body><h1>{{ title }}</h1>
 {% for section in sections %}<h2>{{ section.title }}</h2>
 {% if section.text %}<p class="note">{{ section.text }}</p>{% endif %}
-{% if section.columns %}<table><thead><tr>
+{% if section.columns and section.rows %}<div class="table"><table><thead><tr>
 {% for name in section.columns %}
 <th{% if numeric(section, loop.index0) %} class="number"{% endif %}>{{ name }}</th>
 {% endfor %}</tr></thead><tbody>
 {% for row in section.rows %}<tr>
 {% for cell in row %}<td{% if numeric(section, loop.index0) %} class="number"{% endif %}>
 {{ shown(cell) }}</td>{% endfor %}</tr>{% endfor %}
-</tbody></table>{% endif %}
+</tbody></table></div>{% endif %}
 {% if section.image %}
 <img alt="{{ section.title }}" src="data:image/png;base64,{{ section.image }}">
 {% endif %}{% endfor %}</body></html>

@@ -61,14 +61,15 @@ def audit_section(audit: Any, protocol: str) -> Section:
 
 def metrics_sections(summary: Summary) -> list[Section]:
     columns = summary.columns
-    found = [
-        Section(
-            "Models", f"± half of the {summary.level:.0%} interval over users. Baselines in "
-            f"brackets: what costs nothing to run. {summary.fitted_on().capitalize()}.",
-            ["model", *columns, "fit"], summary.rows(columns),
-            image=bars_plot(summary, columns[0]),
-        )
-    ]
+    found = []
+    for cut, group in summary.cuts().items():
+        heads = ["model", *(column.partition("@")[0] for column in group), "fit"]
+        found.append(Section(
+            f"Models, first {cut} products" if cut else "Models, whole rankings",
+            f"± half of the {summary.level:.0%} interval over users. Baselines in brackets: what "
+            f"costs nothing to run. {summary.fitted_on().capitalize()}.",
+            heads, summary.rows(group), image=bars_plot(summary, group[0]),
+        ))
     if any(c.startswith("coverage") for c in columns):
         found.append(Section("Coverage and accuracy", "A model that shows everybody the same few "
                              "products stands on the left.", image=coverage_plot(summary)))

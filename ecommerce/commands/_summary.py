@@ -93,6 +93,13 @@ class Summary:
     def columns(self) -> list[str]:
         return list(next(iter(self.models.values())).metrics)
 
+    def cuts(self) -> dict[str, list[str]]:
+        """The columns of each cut-off, "" for those without one."""
+        found: dict[str, list[str]] = {}
+        for column in self.columns:
+            found.setdefault(column.partition("@")[2], []).append(column)
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "protocol": self.protocol, "level": self.level, "draws": self.n_draws,
@@ -129,11 +136,8 @@ class Summary:
 
     def tables(self) -> str:
         """A table for each cut-off, and the protocol, as text."""
-        cuts: dict[str, list[str]] = {}
-        for column in self.columns:
-            cuts.setdefault(column.partition("@")[2], []).append(column)
         parts = []
-        for cut, columns in cuts.items():
+        for cut, columns in self.cuts().items():
             heads = [column.partition("@")[0] for column in columns]
             where = f"of the first {cut} products" if cut else "of whole rankings"
             table = text_table(["model", *heads, "fit"], self.rows(columns))

@@ -177,7 +177,7 @@ def _write(
     sections += metrics_sections(summary)
     if curves:
         sections.append(training_section(curves))
-    sections.append(lists_section(served, loaded.titles, min(10, max(settings.k))))
+    sections.append(lists_section(served, loaded.titles, 5))
     sections.append(data_section(loaded.inter))
     if loaded.report is not None:
         sections.append(clean_section(loaded.report))
