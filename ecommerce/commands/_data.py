@@ -172,3 +172,26 @@ def fit(model: Recommender, split: Any, items: Any) -> Recommender:
         return model.fit(split.train, items=items, valid=split.valid)
     except (ValueError, FloatingPointError) as error:
         raise BadData(f"{type(model).__name__} cannot be trained: {one_line(error)}") from error
+
+
+def refitted(model: Recommender, split: Any, loaded: Loaded) -> Recommender:
+    """A model of the same settings, fitted on train and validation of a split, or on all rows.
+
+    With no validation part left, one that chose its number of epochs there takes that number.
+    """
+    params = model.get_params()
+    if "epochs" in params and hasattr(model, "best_epoch"):
+        params["epochs"] = model.best_epoch
+    rows = loaded.inter if split is None else _joined(split.train, split.valid)
+    return type(model)(**params).fit(rows, items=loaded.items)
+
+
+def _joined(first: Interactions, second: Interactions) -> Interactions:
+    def both(name: str) -> Any:
+        columns = getattr(first, name), getattr(second, name)
+        return None if columns[0] is None else np.concatenate(columns)
+
+    return Interactions(
+        *(both(name) for name in ("users", "items", "values", "times", "sessions")),
+        user_ids=first.user_ids, item_ids=first.item_ids, session_ids=first.session_ids,
+    )

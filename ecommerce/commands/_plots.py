@@ -116,34 +116,33 @@ def coverage_plot(summary: Summary) -> str:
 
 
 def training_section(curves: Mapping[str, Sequence[float]], title: str = "Training") -> Section:
-    """Curves of values an epoch; a loss to the left, measures of the validation part right."""
+    """Curves over "epoch" (or steps from 1 on); the loss to the left, the others to the right."""
+    steps = curves.get("epoch") or range(1, 1 + len(next(iter(curves.values()))))
+    names = [name for name in curves if name != "epoch"]
 
     def draw(axes: Any) -> None:
-        left = [name for name in curves if "loss" in name] or list(curves)[:1]
-        for name in left:
-            axes.plot(range(1, len(curves[name]) + 1), curves[name], color=OURS, label=name)
-        axes.set(xlabel="epoch", ylabel=", ".join(left))
-        right = [name for name in curves if name not in left]
-        if right:
+        axes.plot(steps, curves[names[0]], color=OURS)
+        axes.set_xlabel("epoch" if "epoch" in curves else "step")
+        axes.set_ylabel(names[0], color=OURS)
+        for name in names[1:]:
             other = axes.twinx()
-            for name in right:
-                other.plot(range(1, len(curves[name]) + 1), curves[name], color=SECOND, label=name)
-            other.set_ylabel(", ".join(right), color=SECOND)
+            other.plot(steps, curves[name], color=SECOND)
+            other.set_ylabel(name, color=SECOND)
+            best = int(np.nanargmax(curves[name]))
+            other.plot(steps[best], curves[name][best], "o", color=SECOND)
+            axes.set_title(f"best {name}: {curves[name][best]:.4f} in epoch {steps[best]}")
 
     return Section(title, image=plot(draw))
 
 
 def curves_of(model: Recommender) -> dict[str, list[float]]:
-    """What a trained model wrote down about each epoch; {} for one that does not train."""
-    rows = getattr(model, "log", None) or []
-    names = [name for name in rows[0] if name != "epoch"] if rows else []
-    curves = {name: [row.get(name) for row in rows] for name in names}
-    return {
-        name: [float(v) for v in values]
-        for name, values in curves.items()
-        if all(isinstance(v, (int, float)) for v in values)
-        and ("loss" in name or "@" in name)
-    }
+    """Epochs, losses and validation NDCG that a model noted in `fit`; {} if it noted none."""
+    rows = list(getattr(model, "progress", None) or [])
+    if not rows:
+        return {}
+    names = ("epoch", "loss", "validation ndcg@10")
+    curves = {name: list(values) for name, values in zip(names, zip(*rows))}
+    return {n: v for n, v in curves.items() if n == "epoch" or np.isfinite(v).any()}
 
 
 def lists_section(model: Recommender, titles: Mapping[str, str], k: int, users: int = 3) -> Section:

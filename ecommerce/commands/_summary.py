@@ -167,8 +167,8 @@ def summarize(results: Sequence[Result], fit_seconds: Sequence[float]) -> Summar
         fits = list(fit_seconds) if not entry.baseline else [e.fit_seconds for e in entries]
         known = [f for f in fits if f is not None]
         label = short(entry.config)
-        while label in models:
-            label += "'"
+        if label in models:
+            label = f"{label} on {entry.fitted_on}"
         models[label] = Figures(
             config=entry.config, baseline=entry.baseline, fitted_on=entry.fitted_on,
             metrics={m: _over_draws(results, name, m) for m in entry.metrics},

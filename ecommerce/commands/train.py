@@ -10,7 +10,16 @@ from typing import Any
 from ecommerce import runs
 from ecommerce.commands import _config, _errors
 from ecommerce.commands import _options as kinds
-from ecommerce.commands._data import DATA, SPLIT, Loaded, fit, load, make_model, make_split
+from ecommerce.commands._data import (
+    DATA,
+    SPLIT,
+    Loaded,
+    fit,
+    load,
+    make_model,
+    make_split,
+    refitted,
+)
 from ecommerce.commands._options import Option, Settings, say
 from ecommerce.commands._plots import (
     audit_section,
@@ -45,6 +54,8 @@ OPTIONS = [
     *SPLIT,
     Option("draws", kinds.whole(1), 1, "splits with new seeds; figures are their means", "N"),
     *MEASURE,
+    Option("refit", kinds.switch, False, "fit again on train and validation, with the number of "
+           "epochs that was best on the validation part"),
     Option("final", kinds.switch, False, "save a model that is fitted again on all rows"),
     *RUN,
 ]
@@ -77,7 +88,9 @@ def _train(settings: Settings, bars: Sequence[Bar], new: runs.NewRun) -> int:
         print(loaded.report)
         new.log("cleaned", **loaded.report.to_dict())
 
-    results, seconds, first, first_audit = [], [], None, None
+    results, seconds, curves = [], [], {}
+    first: Recommender | None = None
+    first_audit: Any = None
     for draw in range(settings.draws):
         split = make_split(inter, settings, draw)
         audit = split.audit()
@@ -87,6 +100,9 @@ def _train(settings: Settings, bars: Sequence[Bar], new: runs.NewRun) -> int:
         model = make_model(settings.model, settings.set, settings.seed + draw)
         started = time.perf_counter()
         fit(model, split, loaded.items)
+        curves = curves or curves_of(model)
+        if settings.refit:
+            model = refitted(model, split, loaded)
         seconds.append(time.perf_counter() - started)
         new.log("fitted", draw=draw, model=repr(model), fit_seconds=seconds[-1])
         result = measure(model, split, settings, bars)
@@ -99,7 +115,6 @@ def _train(settings: Settings, bars: Sequence[Bar], new: runs.NewRun) -> int:
                   f"fitted in {seconds[-1]:.1f} s", flush=True)
         first = first or model
     assert first is not None
-    assert first_audit is not None
     if not first_audit.ok:
         say("warning: " + str(first_audit).replace("\n", "\nwarning: "))
     summary = summarize(results, seconds)
@@ -107,10 +122,9 @@ def _train(settings: Settings, bars: Sequence[Bar], new: runs.NewRun) -> int:
     verdicts = check(summary, bars)
     served = first
     if settings.final:
-        served = make_model(settings.model, settings.set, settings.seed)
-        served.fit(inter, items=loaded.items)
+        served = refitted(first, None, loaded)
     _write(new, settings, loaded, summary, first, served, verdicts, data_hash,
-           first_audit)
+           first_audit, curves)
     return report_bars(verdicts)
 
 
@@ -153,16 +167,15 @@ def report_bars(verdicts: Sequence[tuple[Bar, float]]) -> int:
 def _write(
     new: runs.NewRun, settings: Settings, loaded: Loaded, summary: Summary, model: Recommender,
     served: Recommender, verdicts: Sequence[tuple[Bar, float]], data_hash: str,
-    audit: Any,
+    audit: Any, curves: dict[str, list[float]],
 ) -> None:
     new.write(runs.CONFIG, _config.write(settings.stored(OPTIONS)))
     served.save(new.file(runs.MODEL))
     if loaded.titles:
         new.write_json(runs.TITLES, loaded.titles)
-    curves = curves_of(model)
     new.write_json(runs.METRICS, {
         **summary.to_dict(), "model": repr(model), "data_hash": data_hash,
-        "fitted_on": "all rows" if settings.final else "train of draw 1",
+        "fitted_on": "all rows" if settings.final else "draw 1",
         "require": [{"bar": f"{b.metric}{b.sign}{b.value:g}", "value": v, "met": b.met(v)}
                     for b, v in verdicts],
         "training": curves, "protocol_fingerprints": summary.ours.fingerprints,
