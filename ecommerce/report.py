@@ -3,7 +3,8 @@
 import base64
 import io
 import os
-import tempfile
+import secrets
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,15 +79,15 @@ def write_whole(path: str | Path, content: bytes) -> None:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(beside, "xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, path)
+            os.replace(beside, path)
         except BaseException:
-            os.unlink(name)
+            beside.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise OSError(
@@ -109,11 +110,24 @@ def shown(cell: Any) -> str:
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table for the terminal: words to the left, numbers to the right."""
     cells = [[str(name) for name in columns], *[[shown(cell) for cell in row] for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    widths = [max(columns_of(row[i]) for row in cells) for i in range(len(columns))]
     right = [bool(rows) and isinstance(rows[0][i], (int, float)) for i in range(len(columns))]
     lines = [
-        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right)).rstrip()
+        "  ".join(_padded(c, w, r) for c, w, r in zip(row, widths, right)).rstrip()
         for row in cells
     ]
     lines.insert(1, "  ".join("-" * w for w in widths))
     return "\n".join(lines)
+
+
+def columns_of(text: str) -> int:
+    """Columns that a text takes on a terminal: Chinese characters take two."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    space = " " * (width - columns_of(text))
+    return space + text if right else text + space

@@ -157,14 +157,17 @@ class Summary:
         return ", ".join(f"{', '.join(n)} fitted on {part}" for part, n in by_part.items())
 
 
-def summarize(results: Sequence[Result], fit_seconds: Sequence[float]) -> Summary:
-    """One summary of the results of all draws."""
+def summarize(results: Sequence[Result], fit_seconds: Sequence[float] | None) -> Summary:
+    """One summary of the results of all draws. fit_seconds: of the model that is no baseline, each
+    draw's; None: as the results say."""
     first = results[0]
     models: dict[str, Figures] = {}
     for name, entry in first.models.items():
         entries = [result.models[name] for result in results]
         draws = {m: [e.metrics[m].mean for e in entries] for m in entry.metrics}
-        fits = list(fit_seconds) if not entry.baseline else [e.fit_seconds for e in entries]
+        fits = [e.fit_seconds for e in entries]
+        if fit_seconds is not None and not entry.baseline:
+            fits = list(fit_seconds)
         known = [f for f in fits if f is not None]
         label = short(entry.config)
         if label in models:

@@ -66,6 +66,11 @@ def open_model(settings: Settings) -> tuple[Recommender, runs.Run | None]:
 
 def _take_over(settings: Settings, folder: runs.Run) -> None:
     """What the command line does not say is as in the run."""
+    if folder.config.get("command") == "demo" and settings.data is None:
+        raise UsageError(
+            f"{folder.path} is a run of `demo`; train on its files: python -m ecommerce train "
+            f"--data {folder.path / 'shop'} --clean"
+        )
     names = {option.name: option for option in [*DATA, *SPLIT, *MEASURE]}
     for name, value in folder.config.items():
         if name in names and name not in settings.given and name != "require":

@@ -25,6 +25,7 @@ from ecommerce.reviews import (
     SimilarTexts,
     clean_text,
     cross_validate,
+    guess_language,
     held_out,
     labels_of_stars,
     score,
@@ -301,13 +302,11 @@ def _predict(settings: Settings) -> int:
     if settings.run is None or not settings.predict:
         raise UsageError("reviews: --run FOLDER and --predict TEXT go together")
     with bad_data():
-        folder = runs.Run(settings.run)
-        if folder.config.get("command") != "reviews":
-            raise BadData(f"{folder.path} is not a run of `reviews`")
-        model = Sentiment.load(folder.model_file)
+        models = _models_of(runs.Run(settings.run))
     rows = []
     for text in settings.predict:
         cleaned = clean_text(text)
+        model = models.get(guess_language([cleaned]), next(iter(models.values())))
         proba = model.predict([cleaned], proba=True)[0]
         found = model.explain(cleaned)
         why = ", ".join(f"{term} {share:+.2f}" for term, share in found.terms[:5])
@@ -315,3 +314,14 @@ def _predict(settings: Settings) -> int:
                      why or "no known word: the commonest label"])
     print(text_table(["text", "label", "probability", "because of"], rows))
     return 0
+
+
+def _models_of(folder: runs.Run) -> dict[str, Sentiment]:
+    """Language -> classifier of a run of `reviews`, which has one, or of `demo`, which has two."""
+    command = folder.config.get("command")
+    if command == "demo":
+        return {lang: Sentiment.load(folder.path / f"reviews-{lang}.ecm") for lang in ("en", "zh")}
+    if command != "reviews":
+        raise BadData(f"{folder.path} is a run of `{command}`; give one of `reviews` or `demo`")
+    model = Sentiment.load(folder.model_file)
+    return {model.tfidf.lang: model}

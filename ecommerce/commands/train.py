@@ -88,7 +88,9 @@ def _train(settings: Settings, bars: Sequence[Bar], new: runs.NewRun) -> int:
         print(loaded.report)
         new.log("cleaned", **loaded.report.to_dict())
 
-    results, seconds, curves = [], [], {}
+    results: list[Result] = []
+    seconds: list[float] = []
+    curves: dict[str, list[float]] = {}
     first: Recommender | None = None
     first_audit: Any = None
     for draw in range(settings.draws):

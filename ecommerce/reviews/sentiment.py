@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import minidl
-import minidl.nn.functional as F
 from ecommerce.recommend import store
 from ecommerce.reviews.text import guess_language
 from ecommerce.reviews.tfidf import Tfidf
+from minidl import functional as F
 from minidl.sparse import CSR
 
 NEGATIVE, POSITIVE = "negative", "positive"
@@ -156,12 +156,9 @@ class Sentiment:
         shares = np.ones(len(counts))
         if self.class_weight == "balanced":
             shares = n / (len(counts) * counts)
-        each = shares[codes].astype(np.float32)
-        if binary:
-            each, target = each[:, None], codes[:, None].astype(np.float32)  # (N, 1)
-        else:
-            target = codes  # (N,)
-        each, target = minidl.tensor(each), minidl.tensor(target)
+        shape = (n, 1) if binary else (n,)
+        each = minidl.tensor(shares[codes].astype(np.float32).reshape(shape))
+        target = minidl.tensor(codes.astype(np.float32 if binary else np.int64).reshape(shape))
 
         # The curvature is at most `bend` times that of the least squares problem. Halving the
         # steps of weights and bias makes them safe together (two blocks of one matrix).
