@@ -117,7 +117,10 @@ def read_start(source: Source) -> bytes:
 
 def decode(start: bytes, encoding: str | None) -> str:
     """The text of a file's start, forgiving: only the format is read off it."""
-    return start.decode(encoding or "utf-8", errors="replace").removeprefix("\ufeff")
+    try:
+        return start.decode(encoding or "utf-8", errors="replace").removeprefix("\ufeff")
+    except LookupError:
+        raise DataError(f"encoding={encoding!r} is unknown; try 'utf-8', 'latin-1'") from None
 
 
 def guess_encoding(source: Source) -> str:

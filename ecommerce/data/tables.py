@@ -223,7 +223,7 @@ def numbers(column: Any, name: str, where: Where) -> NDArray[np.float64]:
             values = np.asarray(column).astype(np.float64)
     except (ValueError, TypeError):
         row = next(i for i, cell in enumerate(column) if not _is_number(cell))
-        cell = text_of(column[row])
+        cell = str(text_of(column[row]))
         what = f"{cell!r} is not a number" if cell.strip() else "is empty"
         raise DataError(
             f"{where(row)}: column {name!r} {what}; correct the row, or leave the column out"

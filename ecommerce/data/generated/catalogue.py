@@ -20,6 +20,7 @@ CATEGORIES = (
     ("bottle", "水瓶", 18.0, (("steel", "不锈钢"), ("glass", "玻璃"), ("bamboo", "竹"))),
     ("hat", "帽子", 20.0, (("felt", "毛毡"), ("straw", "草编"), ("knitted", "针织"))),
 )
+NOUNS = {"trousers": "pair of trousers", "shoe": "pair of shoes"}  # in sentences
 COLOURS = (
     ("red", "红色"), ("blue", "蓝色"), ("green", "绿色"), ("black", "黑色"), ("white", "白色"),
     ("grey", "灰色"), ("yellow", "黄色"), ("brown", "棕色"),
@@ -86,7 +87,7 @@ def make_catalogue(n_items: int, rng: np.random.Generator) -> Catalogue:
         (stuff, stuff_zh), (use_en, use_zh) = materials[m], USES[u]
         titles.append(f"{BRANDS[b]} {hue} {stuff} {kind}")
         texts.append(
-            f"A {grade} {kind} of {stuff} in {hue} by {BRANDS[b]}, {use_en}."
+            f"A {grade} {NOUNS.get(kind, kind)} of {stuff} in {hue} by {BRANDS[b]}, {use_en}."
         )
         titles_zh.append(f"{BRANDS[b]} {hue_zh}{stuff_zh}{kind_zh}")
         texts_zh.append(f"{BRANDS[b]}{grade_zh}{hue_zh}{stuff_zh}{kind_zh}，{use_zh}。")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..interactions import Interactions
 from ..review_files import Reviews
-from .catalogue import CATEGORIES, Catalogue
+from .catalogue import CATEGORIES, NOUNS, Catalogue
 from .purchases import DAY, Users
 
 ASPECTS = ("price", "size", "quality", "delivery", "colour")
@@ -106,7 +106,10 @@ def make_reviews(
         tone.tolist(), choice.tolist(), order.tolist(),
         catalogue.category[what].tolist(), chinese[who].tolist(), stars.tolist(),
     ):
-        words, name = (CHINESE, CATEGORIES[kind][1]) if zh else (ENGLISH, CATEGORIES[kind][0])
+        english, chinese_name = CATEGORIES[kind][:2]
+        words, name = (
+            (CHINESE, chinese_name) if zh else (ENGLISH, NOUNS.get(english, english))
+        )
         parts = [
             words[ASPECTS[a]][tones[a] > 0][picks[a]].format(kind=name)
             for a in places if tones[a]
