@@ -50,7 +50,7 @@ def weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     if weight.shape != loss.shape:
         try:
             weight = weight.expand(loss.shape)
-        except ValueError:
+        except RuntimeError:
             raise ValueError(
                 f"loss: weight {weight.shape} does not broadcast to the loss's shape {loss.shape}"
             ) from None

@@ -15,16 +15,25 @@ def function(library, name):
     return found if found is not None else getattr(library.Tensor, name)
 
 
+class Constant(np.ndarray):
+    """An array that takes no gradient: a weight."""
+
+    def __new__(cls, array):
+        return np.asarray(array).view(cls)
+
+
 def as_torch(x, grads):
     torch = pytest.importorskip("torch")
     if isinstance(x, np.ndarray):
-        return torch.tensor(x, requires_grad=grads and x.dtype.kind == "f")
+        grads = grads and x.dtype.kind == "f" and not isinstance(x, Constant)
+        return torch.tensor(np.asarray(x), requires_grad=grads)
     return [as_torch(i, grads) for i in x] if isinstance(x, list) else x
 
 
 def as_minidl(x, grads):
     if isinstance(x, np.ndarray):
-        return minidl.tensor(x, requires_grad=grads and x.dtype.kind == "f")
+        grads = grads and x.dtype.kind == "f" and not isinstance(x, Constant)
+        return minidl.tensor(np.asarray(x), requires_grad=grads)
     return [as_minidl(i, grads) for i in x] if isinstance(x, list) else x
 
 
