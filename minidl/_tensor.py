@@ -511,6 +511,8 @@ def _in_dtype(x: Any, dtype: np.dtype) -> Any:
         return cast(x, dtype)
     if isinstance(x, (_ndarray, np.generic)):
         return np.asarray(x, dtype=dtype)
+    if type(x) is int and dtype.kind in "iu":  # a number too large wraps around, as in PyTorch
+        return np.asarray(x).astype(dtype)
     return dtype.type(x) if dtype.kind == "b" else x
 
 

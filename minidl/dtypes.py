@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-_int = int  # the builtin, before the dtype takes its name
+_bool, _int = bool, int  # the builtins, before dtypes take their names
 
 float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
 half, float, double = float16, float32, float64
@@ -53,7 +53,7 @@ def as_dtype(dtype: Any) -> np.dtype:
 
 def scalar_dtype(value: Any) -> np.dtype:
     """The type that a Python number has as a tensor."""
-    if value is True or value is False:
+    if isinstance(value, (_bool, np.bool_)):
         return bool
     return int64 if isinstance(value, (_int, np.integer)) else _default
 
@@ -67,10 +67,10 @@ def mix(first: np.dtype, second: np.dtype) -> np.dtype:
 
 
 def result_dtype(operands: Any) -> np.dtype:
-    """The type of an operation on arrays and Python scalars together."""
+    """The type of an operation on arrays and Python scalars; NumPy's scalars count as these."""
     levels: list[np.dtype | None] = [None, None, None]  # with axes, without, Python scalars
     for x in operands:
-        if isinstance(x, (np.ndarray, np.generic)):
+        if isinstance(x, np.ndarray):
             level, dtype = (0 if x.ndim else 1), x.dtype
         else:
             level, dtype = 2, scalar_dtype(x)

@@ -45,7 +45,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode not in ("trunc", "floor"):
         raise ValueError(f"div: rounding_mode {rounding_mode!r} must be None, 'trunc' or 'floor'")
     x, y = common_dtype(input, other)
-    _no_zero(y, "div")
+    _divisor(y, "div")
     try:
         with np.errstate(all="ignore"):
             value = np.floor_divide(x.array, y.array)
@@ -58,7 +58,9 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     return _level(np.asarray(value, x.dtype), x, y)
 
 
-def _no_zero(y: Tensor, name: str) -> None:
+def _divisor(y: Tensor, name: str) -> None:
+    if y.dtype.kind == "b":
+        raise TypeError(f"{name}: bool tensors have no quotient; use .int() or .float() first")
     if y.dtype.kind != "f" and not y.array.all():
         raise ZeroDivisionError(
             f"{name}: integers cannot be divided by 0; divide floating point, with .float()"
@@ -84,7 +86,7 @@ def floor_divide(input: Any, other: Any) -> Tensor:
 def remainder(input: Any, other: Any) -> Tensor:
     """input - other * floor(input / other): its sign is other's, as of Python's %."""
     x, y = common_dtype(input, other)
-    _no_zero(y, "remainder")
+    _divisor(y, "remainder")
     return apply(more.Modulo, x, y, floor=True)
 
 
@@ -92,7 +94,7 @@ def remainder(input: Any, other: Any) -> Tensor:
 def fmod(input: Any, other: Any) -> Tensor:
     """input - other * trunc(input / other): its sign is input's, as of C's fmod."""
     x, y = common_dtype(input, other)
-    _no_zero(y, "fmod")
+    _divisor(y, "fmod")
     return apply(more.Modulo, x, y, floor=False)
 
 
@@ -138,6 +140,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
     if isinstance(input, Tensor) and input.dtype.kind == "f" and type(exponent) in (int, float):
         return apply(Pow, input, exponent)
     x, y = common_dtype(input, exponent)
+    if x.dtype.kind == "b":
+        raise TypeError("pow: bool tensors have no powers; use .int() or .float() first")
     if x.dtype.kind in "iu" and (y.array < 0).any():
         raise ValueError(
             "pow: integers cannot be raised to negative integer powers; use .float() first"
