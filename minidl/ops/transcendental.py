@@ -281,7 +281,8 @@ class Erfinv(Op):
 
         erf(out) = x;   dx = dout * sqrt(pi) / 2 * e^(out^2)
 
-    A start by Winitzki (2008), then Halley's method: on erfc in the tails, where erf has no digits left.
+    A start by Winitzki (2008), then Halley's method: on erfc in the tails, where erf has no digits
+    left. The error goes from 2e-3 to about its third power at each of three steps.
     Shapes: out as x.
     """
 
@@ -295,11 +296,11 @@ class Erfinv(Op):
             log = np.log1p(-size * size)
             half = 2 / (np.pi * 0.147) + log / 2
             y = np.sqrt(np.sqrt(half * half - log / 0.147) - half)
-            for _ in range(4):  # the error goes from 2e-3 to about its third power at each step
+            for _ in range(3):
                 tail = _math.run(kernels.erfc_forward, y) - (1 - size)
                 gap = np.where(size < 0.5, size - _math.erf(y), tail)
                 step = gap / (_TWO_BY_ROOT_PI * np.exp(-y * y))
-                y = y + step / (1 + y * step)
+                y = y + step / (1 - y * step)
             y = np.where(size == 1, np.inf, y)
             out = np.copysign(y, x).astype(x.dtype)
         return out, (out,)
