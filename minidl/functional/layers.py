@@ -1,5 +1,6 @@
 """What the layers of `nn` do, as functions: affine maps, table rows, dropout, normalisation."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -58,13 +59,20 @@ def bilinear(
     input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> Tensor:
     """out_o = x1^T weight_o x2 + bias_o; weight (O, D1, D2), inputs (..., D1) and (..., D2)."""
+    if weight.ndim != 3:
+        raise ValueError(f"bilinear: weight must be (O, D1, D2), got {weight.shape}")
     outputs, first, second = weight.shape
+    if input1.shape[:-1] != input2.shape[:-1]:
+        raise ValueError(
+            f"bilinear: inputs must agree in all axes but the last, got {input1.shape} and "
+            f"{input2.shape}"
+        )
     if input1.shape[-1] != first or input2.shape[-1] != second:
         raise ValueError(
             f"bilinear: weight {weight.shape} needs inputs (..., {first}) and (..., {second}), "
             f"got {input1.shape} and {input2.shape}"
         )
-    left = linear(input1, weight.swapaxes(1, 2).reshape(-1, first))  # (..., O * D2)
+    left = linear(input1, weight.swapaxes(1, 2).reshape(outputs * second, first))  # (..., O * D2)
     left = left.reshape(*input1.shape[:-1], outputs, second)
     out = (left * input2.reshape(*input2.shape[:-1], 1, second)).sum(-1)
     return out if bias is None else out + bias
@@ -85,6 +93,8 @@ def embedding(
     that norm. scale_grad_by_freq: divides each row's gradient by how often it was read. sparse: the
     gradient of weight is a RowSparse.
     """
+    if weight.ndim != 2:
+        raise ValueError(f"embedding: weight must be a table (V, D), got {weight.shape}")
     ids = input.array
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; use .long()")
@@ -138,6 +148,8 @@ def dropout(
     """Each element 0 with probability p, else divided by 1 - p; nothing if not `training`."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p must be from 0 to 1, got {p}")
+    if input.dtype.kind != "f":
+        raise TypeError(f"dropout: floating point is needed, got {input.dtype}; use .float()")
     if not training or p == 0:
         return input
     from minidl.random import new_key
@@ -154,22 +166,37 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Zero mean and unit variance over the last axes, `normalized_shape`, then weight and bias."""
-    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not sizes or input.shape[-len(sizes) :] != sizes:
-        raise ValueError(
-            f"layer_norm: x must end with normalized_shape {sizes}, got {input.shape}"
-        )
-    for name, t in (("weight", weight), ("bias", bias)):
-        if t is not None and t.shape != sizes:
-            raise ValueError(f"layer_norm: {name} must be {sizes}, got {t.shape}")
-    width = int(np.prod(sizes))
-    rows = input.reshape(*input.shape[: -len(sizes)], width)
+    sizes = _last_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     if weight is None:
-        weight = Tensor(np.ones(width, input.dtype))
+        weight = Tensor(np.ones(sizes, input.dtype))
     if bias is None:
-        bias = Tensor(np.zeros(width, input.dtype))
+        bias = Tensor(np.zeros(sizes, input.dtype))
+    if len(sizes) == 1:
+        return apply(norm_ops.LayerNorm, input, weight, bias, eps=eps)
+    width = math.prod(sizes)
+    rows = input.reshape(*input.shape[: -len(sizes)], width)
     out = apply(norm_ops.LayerNorm, rows, weight.reshape(width), bias.reshape(width), eps=eps)
     return out.reshape(input.shape)
+
+
+def _last_axes(
+    name: str, input: Tensor, normalized_shape: Any, **parameters: Tensor | None
+) -> tuple[int, ...]:
+    """normalized_shape as a tuple, checked against the input and the parameters."""
+    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not sizes or input.shape[-len(sizes) :] != sizes:
+        raise ValueError(f"{name}: x must end with normalized_shape {sizes}, got {input.shape}")
+    if input.dtype.kind != "f":
+        raise TypeError(f"{name}: floating point is needed, got {input.dtype}; use .float()")
+    for what, t in parameters.items():
+        if t is not None and t.shape != sizes:
+            raise ValueError(f"{name}: {what} must be {sizes}, got {t.shape}")
+        if t is not None and t.dtype != input.dtype:
+            raise TypeError(
+                f"{name}: input {input.dtype} and {what} {t.dtype} differ; bring both to one "
+                "dtype, for example with .float() or model.double()"
+            )
+    return sizes
 
 
 def rms_norm(
@@ -179,12 +206,10 @@ def rms_norm(
 
     eps None: the smallest step from 1 of x's dtype.
     """
-    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not sizes or input.shape[-len(sizes) :] != sizes:
-        raise ValueError(f"rms_norm: x must end with normalized_shape {sizes}, got {input.shape}")
+    sizes = _last_axes("rms_norm", input, normalized_shape, weight=weight)
     axes = tuple(range(-len(sizes), 0))
     eps = float(np.finfo(input.dtype).eps) if eps is None else eps
-    mean = (input * input).sum(axes, keepdim=True) / float(np.prod(sizes))
+    mean = (input * input).sum(axes, keepdim=True) / float(math.prod(sizes))
     out = input / (mean + eps).sqrt()
     return out if weight is None else out * weight
 
