@@ -86,13 +86,14 @@ class DataLoader:
         self._given = 0  # batches of this epoch that were handed out
         self._started = False  # whether this epoch was begun, so that the next pass is another one
         self._streams = isinstance(dataset, IterableDataset)
+        self.sampler: Any = None
+        self.batch_sampler: Any = None
         if self._streams:
             if shuffle or sampler is not None or batch_sampler is not None:
                 raise ValueError(
                     "DataLoader: an IterableDataset decides its order itself; leave out shuffle, "
                     "sampler and batch_sampler"
                 )
-            self.sampler = self.batch_sampler = None
             return
         if sampler is None and batch_sampler is None:
             if not hasattr(dataset, "__len__"):
@@ -104,10 +105,10 @@ class DataLoader:
                 sampler = RandomSampler(dataset, generator=generator, seed=seed)
             else:
                 sampler = SequentialSampler(dataset)
-        self.sampler: Any = sampler
+        self.sampler = sampler
         if batch_sampler is None and self.batch_size is not None:
             batch_sampler = BatchSampler(sampler, self.batch_size, drop_last)  # type: ignore[arg-type]
-        self.batch_sampler: Any = batch_sampler
+        self.batch_sampler = batch_sampler
 
     def __len__(self) -> int:
         """The number of batches of an epoch."""
@@ -187,7 +188,7 @@ class DataLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch, the batches of it that were handed out, and the samplers' seeds."""
-        orders = self.dataset if self._streams else (self.batch_sampler or self.sampler)
+        orders: Any = self.dataset if self._streams else (self.batch_sampler or self.sampler)
         state = orders.state_dict() if hasattr(orders, "state_dict") else {}
         return {"epoch": self.epoch, "batch": self._given, "of": self._size(), "order": state}
 

@@ -174,7 +174,7 @@ def _digest(arrays: Arrays, tree: str) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         state.update(f"\n{name} {array.dtype.str} {array.shape} ".encode())
-        state.update(memoryview(array.reshape(-1).view(np.uint8)))
+        state.update(array.reshape(-1).view(np.uint8).data)
     return state.hexdigest()
 
 

@@ -74,7 +74,7 @@ def _encode_mapping(obj: Mapping[Any, Any], arrays: Arrays, path: str, depth: in
                 f"save: the key {key!r} at {path or 'the top'} is {type(key).__name__}; "
                 "keys must be text, numbers or tuples of them"
             )
-        note = _text(key) if plain else encode(key, arrays, _join(path, "key"), depth + 1)
+        note = _text(str(key)) if plain else encode(key, arrays, _join(path, "key"), depth + 1)
         items.append([note, encode(value, arrays, _join(path, key), depth + 1)])
     return dict(items) if plain else {"$": "dict", "items": items}
 

@@ -155,7 +155,7 @@ def test_collate_as_torch_does():
         [[1.0, [2, 3]], [4.0, [5, 6]]], [Point(1, 2.0), Point(3, 4.0)], [np.zeros((0, 2))] * 2,
     ]:  # fmt: skip
         compare(default_collate(batch), oracle(batch))
-    compare(default_collate([minidl.ones(2)] * 2), oracle([torch.ones(2)] * 2))
+    compare(default_collate([minidl.tensor([1.0, 1.0])] * 2), oracle([torch.ones(2)] * 2))
 
 
 def test_collate_errors():
