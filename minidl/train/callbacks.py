@@ -49,7 +49,8 @@ class EarlyStopping(Callback):
 
     monitor: a column of the history; None: "valid_loss", or "loss" without validation. mode:
     "min", "max" or "auto", which asks the metric. min_delta: what counts as better. restore_best:
-    end with the weights of the best epoch; they are kept in memory and in the checkpoint.
+    end with the weights of the best epoch; they are kept in memory and in the checkpoint,
+    whose own weights stay the last ones, so that a run can go on.
     """
 
     def __init__(
@@ -70,20 +71,23 @@ class EarlyStopping(Callback):
         self.best_epoch: int | None = None
         self.waited = 0
         self.weights: dict[str, Any] | None = None
+        self.watched = monitor
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited,
-                "weights": self.weights}  # fmt: skip
+                "weights": self.weights, "watched": self.watched}  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.waited, self.weights = state["waited"], state["weights"]
+        self.watched = state["watched"]
 
     def on_fit_start(self, run: "Run") -> None:
         self._look(run)
 
     def on_epoch_end(self, run: "Run") -> None:
         name, value = run.monitored("EarlyStopping", self.monitor)
+        self.watched = name
         sign = 1 if run.mode(name, self.mode) == "max" else -1
         if self.best is None or sign * (value - self.best) > self.min_delta:
             self.best, self.best_epoch, self.waited = value, run.row["epoch"], 0
@@ -95,9 +99,8 @@ class EarlyStopping(Callback):
 
     def _look(self, run: "Run") -> None:
         if self.waited >= self.patience:
-            name = self.monitor or run.default_monitor
             run.stop(
-                f"{name} has not become better than {self.best:.6g} (epoch {self.best_epoch}) "
+                f"{self.watched} has not become better than {self.best:.6g} (epoch {self.best_epoch}) "
                 f"for {self.waited} epochs"
             )
 
@@ -107,7 +110,7 @@ class EarlyStopping(Callback):
 
 
 class TimeBudget(Callback):
-    """Stop after the step at which `seconds` have passed since the run, or its resumption, began."""
+    """Stop after the step at which `seconds` have passed since this call of fit began."""
 
     def __init__(self, seconds: float):
         if not seconds > 0:

@@ -40,7 +40,7 @@ class Checkpoint(Callback):
         self.monitor, self.mode = monitor, check_mode("Checkpoint", mode)
         self.keep_best = keep_best
         self.best: float | None = None
-        self.saved: int | None = None  # the step of the file that is there
+        self.saved: tuple[int, int, int] | None = None  # (epoch, step, batch) in the file
 
     @property
     def last(self) -> Path:
@@ -89,11 +89,11 @@ class Checkpoint(Callback):
 
     def on_fit_start(self, run: "Run") -> None:
         if not self.last.exists():  # from here on a kill has something to go on from
-            self._save(run)
+            self.save(run)
 
     def on_step_end(self, run: "Run") -> None:
         if self.every_steps is not None and run.step % self.every_steps == 0:
-            self._save(run)
+            self.save(run)
 
     def on_epoch_end(self, run: "Run") -> None:
         if self.keep_best:
@@ -105,12 +105,12 @@ class Checkpoint(Callback):
                 about = {"epoch": str(run.row["epoch"]), name: repr(value)}
                 save_safetensors(run.model.state_dict(), self.best_path, about)
         if self.every_epochs is not None and run.row["epoch"] % self.every_epochs == 0:
-            self._save(run)
+            self.save(run)
 
-    def on_fit_end(self, run: "Run") -> None:
-        self._save(run)
-
-    def _save(self, run: "Run") -> None:
-        run.check_weights()
-        save(run.state_dict(), self.last)
-        self.saved = run.step
+    def save(self, run: "Run") -> None:
+        """Write the last state, unless that very state is in the file."""
+        place = (run.epoch, run.step, run.batch)
+        if place != self.saved:
+            run.check_weights()
+            save(run.state_dict(), self.last)
+            self.saved = place

@@ -29,7 +29,9 @@ def default_step(loss: Callable[..., Any] | None) -> Callable[[Any, Any], Any]:
 
     def step(model: Any, batch: Any) -> Any:
         if not isinstance(batch, (list, tuple)) or len(batch) < 2:
-            what = f"{len(batch)} part" if isinstance(batch, (list, tuple)) else type(batch).__name__
+            what = (
+                f"{len(batch)} part" if isinstance(batch, (list, tuple)) else type(batch).__name__
+            )
             raise TypeError(
                 f"fit: a batch must be (inputs ..., target), got {what}; give "
                 "step=function(model, batch) that returns the loss, or (loss, output, target)"
@@ -100,9 +102,7 @@ def predict(model: Any, loader: Any, inputs: int | None = None) -> Any:
             given = list(batch) if isinstance(batch, (list, tuple)) else [batch]
             count = max(1, len(given) - 1) if inputs is None else inputs
             if not 1 <= count <= len(given):
-                raise ValueError(
-                    f"predict: inputs={count}, but the batch has {len(given)} parts"
-                )
+                raise ValueError(f"predict: inputs={count}, but the batch has {len(given)} parts")
             output = model(*given[:count])
             several = isinstance(output, (list, tuple))
             found.append(tuple(output) if several else (output,))

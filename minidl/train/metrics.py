@@ -57,9 +57,7 @@ class Mean(Metric):
     state = ("total", "weight")
     higher_is_better = False
 
-    def __init__(
-        self, function: Callable[[Any, Any], Any] | None = None, name: str | None = None
-    ):
+    def __init__(self, function: Callable[[Any, Any], Any] | None = None, name: str | None = None):
         self.function = function
         super().__init__(name or getattr(function, "__name__", None))
 
@@ -251,8 +249,8 @@ class AUC(Metric):
         if not np.isin(labels, (0, 1)).all():
             raise ValueError("AUC: targets must be 0 or 1")
         if self.bins is None:
-            self.scores = [*self.scores, scores.copy()]
-            self.labels = [*self.labels, labels.astype(np.bool_)]
+            self.scores.append(scores.copy())
+            self.labels.append(labels.astype(np.bool_))
             return
         if scores.size and not (scores.min() >= 0 and scores.max() <= 1):
             raise ValueError("AUC: with bins, scores must be from 0 to 1; apply a sigmoid")
@@ -359,7 +357,7 @@ def named(metrics: Any) -> dict[str, Metric]:
                 raise ValueError(f"metrics: two are called {name!r}; give one of them a name=")
             table[name] = metric
     for name, metric in table.items():
-        if not (hasattr(metric, "update") and hasattr(metric, "compute")):
+        if not isinstance(metric, Metric):
             raise TypeError(
                 f"metrics: {name!r} is {type(metric).__name__}, not a Metric; for a function give "
                 "train.Mean(function)"
