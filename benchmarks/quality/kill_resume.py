@@ -5,8 +5,8 @@
 Each trial starts a process that trains an MLP (dropout, Adam, cosine schedule, shuffling and
 prefetching loader, validation, early stopping, a log) and writes a checkpoint every few steps;
 kills it with SIGKILL, some at a random moment from its very start, some the moment a temporary file
-of a checkpoint is there; and starts it again with resume=True until it ends. The SHA-256 of its final
-weights, optimizer, scheduler, history and log must be those of the uninterrupted run.
+of a checkpoint is there; and starts it again with resume=True until it ends. The SHA-256 of its
+final weights, optimizer, scheduler, history and log must be those of the uninterrupted run.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-EPOCHS, SAMPLES, BATCH, EVERY = 6, 640, 32, 3
+EPOCHS, SAMPLES, BATCH, EVERY = 5, 640, 32, 4
 
 
 def train_once(folder: Path) -> None:

@@ -147,7 +147,8 @@ def _unpacked(name: str, data: bytes) -> tuple[Arrays, dict[str, str]]:
         entries = deserialize(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         metadata = header.get("__metadata__") or {}  # the library lets null pass
-        return {key: _array(entry) for key, entry in entries}, metadata
+        found = dict(entries)  # in no fixed order; the header's is the file's
+        return {key: _array(found[key]) for key in header if key != "__metadata__"}, metadata
     except (KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise FileError(f"{name}: a damaged safetensors file ({_short(error)})") from None
     except SafetensorError as error:

@@ -100,8 +100,8 @@ class EarlyStopping(Callback):
     def _look(self, run: "Run") -> None:
         if self.waited >= self.patience:
             run.stop(
-                f"{self.watched} has not become better than {self.best:.6g} (epoch {self.best_epoch}) "
-                f"for {self.waited} epochs"
+                f"{self.watched} has not become better than {self.best:.6g}, that of epoch "
+                f"{self.best_epoch}, for {self.waited} epochs"
             )
 
     def on_fit_end(self, run: "Run") -> None:
