@@ -30,7 +30,7 @@ def _sizes(input: Tensor, sizes: tuple[int, ...], name: str) -> tuple[int, ...]:
     """Sizes with -1 worked out, or an error that says why they do not fit."""
     total = input.array.size
     known = prod(sizes)
-    if known == total and -1 not in sizes:
+    if known == total and min(sizes, default=0) >= 0:
         return sizes
     if known < 0 and sizes.count(-1) == 1 and min(sizes) == -1 and total % known == 0:
         return tuple([total // -known if n == -1 else n for n in sizes])
