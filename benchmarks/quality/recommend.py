@@ -27,9 +27,10 @@ from ecommerce.evaluation.task import Task
 from ecommerce.recommend import BPR, ItemKNN, Recommender, fit_by_split
 
 BARS = {
-    "beauty": {"hr@10": 0.0651, "ndcg@10": 0.0395},
-    "ml-100k": {"ndcg@10": 0.442},
+    "beauty": {"hr@10": 0.0651, "ndcg@10": 0.0395, "seconds": 3.0},
+    "ml-100k": {"ndcg@10": 0.442, "seconds": 60.0},
 }
+"""At least these figures, and at most these seconds: fit and evaluation; fit and refit of a draw."""
 
 
 # --------------------------------------------------------------------------- Amazon Beauty
@@ -56,7 +57,7 @@ def beauty(data: Path, draws: int, seed: int) -> dict[str, Any]:
         ended = time.perf_counter()
         rows[repr(model)] = {
             "hr@10": result["ItemKNN", "hr@10"], "ndcg@10": result["ItemKNN", "ndcg@10"],
-            "fit_seconds": fitted - started, "evaluate_seconds": ended - fitted,
+            "fit seconds": fitted - started, "seconds": ended - started,
         }
         for name, value in _ties(model, parts).items():
             rows[f"{model!r}, {name} of equals"] = value
@@ -121,6 +122,8 @@ def ml_100k(data: Path, draws: int, seed: int) -> dict[str, Any]:
            for c in rows[0]}
         for name, rows in each.items()
     }
+    figures["train"]["seconds"] = max(row["fit"] for row in seconds)
+    figures["train+valid"]["seconds"] = max(row["fit"] + row["refit"] for row in seconds)
     return {"protocol": result.protocol.line(), "figures": figures, "each": each,
             "seconds": seconds, "model": repr(BPR()), "of the bars": "train+valid"}
 
@@ -157,9 +160,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"  {name}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
     ours, missed = found["figures"][found["of the bars"]], False
     for metric, bar in BARS[args.set].items():
-        missed |= ours[metric] < bar
-        word = "met" if ours[metric] >= bar else "MISSED"
-        print(f"{found['of the bars']}: {metric} {ours[metric]:.5f}, bar {bar}: {word}")
+        met = ours[metric] <= bar if "seconds" in metric else ours[metric] >= bar
+        missed |= not met
+        print(f"{found['of the bars']}: {metric} {ours[metric]:.5f}, bar {bar}: "
+              f"{'met' if met else 'MISSED'}")
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"recommend-{args.set}.json"

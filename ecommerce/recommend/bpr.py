@@ -66,13 +66,13 @@ class BPR(Recommender):
     def __init__(
         self,
         dim: int = 64,
-        epochs: int = 160,
+        epochs: int = 200,
         lr: float = 0.05,
         reg: float = 0.025,
         batch_size: int = 4096,
         negatives: int = 1,
         optimizer: str = "adagrad",
-        patience: int = 24,
+        patience: int = 40,
         seed: int = 0,
     ) -> None:
         super().__init__()

@@ -11,8 +11,9 @@ import pytest
 
 from ecommerce.data import Interactions
 from ecommerce.recommend import load_model
+from minidl import get_num_threads, set_num_threads
 
-SETTINGS: dict[str, dict] = {}
+SETTINGS: dict[str, dict] = {"BPR": {"dim": 16, "epochs": 40, "lr": 0.1, "batch_size": 512}}
 """Class name -> parameters for these checks; none means the defaults."""
 
 N = 50
@@ -196,14 +197,121 @@ def parameters_come_back(make):
 
 def bad_calls_are_named(make):
     model = make()
+    for call in (
+        lambda: model.recommend("u1"), lambda: model.recommend_for(["p1"]),
+        lambda: model.similar_items("p1"), lambda: model.score([("u1", "p1")]),
+        lambda: model.save("nowhere.ecm"), lambda: model.rank_codes(np.array([0]), 1),
+    ):
+        with pytest.raises(ValueError, match=r"is not fitted; call fit\(split.train\)"):
+            call()
+    data = shop()
     with pytest.raises(TypeError, match="give Interactions"):
         model.fit([("u1", "p1")])
     with pytest.raises(ValueError, match="no rows"):
-        model.fit(shop().select(np.zeros(0, int)))
-    model.fit(shop())
+        model.fit(data.select(np.zeros(0, int)))
+    with pytest.raises(TypeError, match=r"valid is a list; give Interactions"):
+        model.fit(data, valid=[("u1", "p1")])
+    with pytest.raises(ValueError, match="different id tables"):
+        model.fit(data, valid=checkerboard(4))
+    model.fit(data)
     for k in (0, -3, 1.5):
-        with pytest.raises(ValueError, match="whole number of 1 or more"):
-            model.recommend(users="u1", k=k)
+        for call in (lambda k: model.recommend("u1", k), lambda k: model.similar_items("p1", k),
+                     lambda k: model.recommend_for(["p1"], k)):
+            with pytest.raises(ValueError, match="whole number of 1 or more"):
+                call(k)
+    for users in ({"u1": 1}, 1.5):
+        with pytest.raises(TypeError, match="recommend: give an id or a list of ids"):
+            model.recommend(users)
+    with pytest.raises(TypeError, match="recommend_for: give an id or a list of ids"):
+        model.recommend_for({"p1": 2})
+    with pytest.raises(TypeError, match="allow, block: give an id or a list"):
+        model.recommend("u1", allow=3.5)
+    with pytest.raises(ValueError, match="no column 'item'; pairs need columns user and item"):
+        model.score({"user": ["u1"], "product": ["p1"]})
+    with pytest.raises(ValueError, match="2 users and 1 items"):
+        model.score({"user": ["u1", "u2"], "item": ["p1"]})
+    with pytest.raises(ValueError, match=r"\('u1', 'p1', 3\) is not a pair"):
+        model.score([("u1", "p1", 3)])
+
+
+def bad_parameters_are_named(make):
+    model = make()
+    with pytest.raises(ValueError, match="no parameter 'nonsense'"):
+        model.set_params(nonsense=1)
+    for name, value in model.get_params().items():
+        if isinstance(value, float):
+            with pytest.raises(ValueError, match=f"{type(model).__name__}: {name}=nan"):
+                type(model)(**{name: float("nan")})
+            with pytest.raises(ValueError, match=f"{name}=nan"):
+                model.set_params(**{name: float("nan")})
+    assert model.get_params() == make().get_params()  # a refused change changes nothing
+
+
+def saved_files_are_checked(make, tmp_path, monkeypatch):
+    model = make().fit(shop())
+    path, other = tmp_path / "model.ecm", tmp_path / "other.ecm"
+    model.save(path)
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    for content, message in (
+        (whole[:-9], "not a model file, or cut short"),
+        (whole[:20], "not a model file, or cut short"),
+        (b"", "not a model file, or cut short"),
+        (b"user,item\nu1,p1\n" * 20, "not a model file, or cut short"),
+        (whole[:middle] + bytes([whole[middle] ^ 64]) + whole[middle + 1 :], r"."),
+        (whole[:-1] + bytes([whole[-1] ^ 1]), "does not fit its hash"),
+    ):
+        other.write_bytes(content)
+        with pytest.raises(ValueError, match=message) as caught:
+            load_model(other)
+        assert str(other) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    from safetensors.numpy import save_file
+
+    save_file({"weight": np.zeros(3)}, other)
+    with pytest.raises(ValueError, match="but not a saved recommender"):
+        load_model(other)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        load_model(tmp_path / "none.ecm")
+    with pytest.raises(FileNotFoundError, match=r"folder .* does not exist"):
+        model.save(tmp_path / "none" / "model.ecm")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        model.save(tmp_path)
+
+    class Another(type(model)):
+        pass
+
+    with pytest.raises(ValueError, match=f"holds a {type(model).__name__}, not a Another"):
+        Another.load(path)
+
+    def refuse(*paths):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("ecommerce.recommend.store.os.replace", refuse)
+    with pytest.raises(PermissionError, match=r"cannot write into .* nothing was changed"):
+        model.save(path)
+    assert path.read_bytes() == whole  # the old file is still there
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.ecm", "other.ecm"]
+
+
+def threads_do_not_change_bits(make, tmp_path):
+    rng = np.random.default_rng(1)
+    users, items = rng.integers(0, 500, 20_000), (400 * rng.random(20_000) ** 2).astype(int)
+    data = Interactions.from_ids(users, items, times=np.arange(20_000))
+    before, found = get_num_threads(), []
+    try:
+        for n in (1, 2):
+            set_num_threads(n)
+            model = make().fit(data)
+            model.save(tmp_path / "model.ecm")
+            ids, scores = model.rank_codes(np.arange(500), 10)
+            fold = model.score_history(model.history)
+            like = model.similar_block(np.arange(400))
+            found.append(((tmp_path / "model.ecm").read_bytes(), ids.tobytes(), scores.tobytes(),
+                          fold.tobytes(), None if like is None else like.tobytes()))
+    finally:
+        set_num_threads(before)
+    assert found[0] == found[1]
 
 
 def no_warning_in_daily_use(make):
@@ -219,5 +327,6 @@ CONTRACT = [
     recovers_the_checkerboard, frame_is_whole, batch_equals_single, blocks_do_not_matter,
     filters_filter, lists_come_from_rank_codes, saved_is_loaded, unknown_ids_are_served,
     more_than_the_catalogue, equal_seeds_are_equal, parameters_come_back, bad_calls_are_named,
+    bad_parameters_are_named, saved_files_are_checked, threads_do_not_change_bits,
     no_warning_in_daily_use,
 ]

@@ -16,8 +16,9 @@ def test_models_are_recommenders():
 
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", MODELS)
-def test_model_keeps_the_contract(name, check, tmp_path):
+def test_model_keeps_the_contract(name, check, tmp_path, monkeypatch):
     def make():
         return MODELS[name](**SETTINGS.get(name, {}))
 
-    check(make, tmp_path) if "tmp_path" in inspect.signature(check).parameters else check(make)
+    given = {"make": make, "tmp_path": tmp_path, "monkeypatch": monkeypatch}
+    check(**{wanted: given[wanted] for wanted in inspect.signature(check).parameters})
