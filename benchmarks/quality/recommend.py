@@ -30,7 +30,7 @@ BARS = {
     "beauty": {"hr@10": 0.0651, "ndcg@10": 0.0395, "seconds": 3.0},
     "ml-100k": {"ndcg@10": 0.442, "seconds": 60.0},
 }
-"""At least these figures, and at most these seconds: fit and evaluation; fit and refit of a draw."""
+"""At least these figures, at most these seconds: fit and evaluate; fit and refit of a draw."""
 
 
 # --------------------------------------------------------------------------- Amazon Beauty

@@ -142,9 +142,9 @@ class BPR(Recommender):
         order = rng.permutation(len(users))
         u, i = users[order], positives[order]
         repeated = np.repeat(u, self.negatives)
-        j = np.empty(len(repeated), np.int64)
-        draw_unseen(repeated, rng.random(len(repeated)), *taken, self.n_items, j)
-        j = j.reshape(len(u), self.negatives)
+        drawn = np.empty(len(repeated), np.int64)
+        draw_unseen(repeated, rng.random(len(repeated)), *taken, self.n_items, drawn)
+        j = drawn.reshape(len(u), self.negatives)
         total = 0.0
         for start in range(0, len(u), self.batch_size):
             part = slice(start, start + self.batch_size)
