@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ecommerce.commands import _options as kinds
-from ecommerce.commands._errors import BadData, UsageError, bad_data, nearest, one_line, usage
+from ecommerce.commands._errors import BadData, UsageError, bad_data, nearest, one_line
 from ecommerce.commands._options import Option, Settings
 from ecommerce.data import CleanReport, Interactions
 from ecommerce.recommend import MODELS, Recommender
@@ -26,7 +26,7 @@ DATA = [
             ("time", "time"), ("session", "basket, invoice or session"),
         )
     ],
-    Option("encoding", kinds.text, None, "of text files, where it is not UTF-8"),
+    Option("encoding", kinds.codec, None, "of text files, where it is not UTF-8"),
     Option("items", kinds.text, None, "file of products, for titles (a folder's own is found)",
            "PATH"),
     Option("title", kinds.text, None, "column of the products' titles", "COLUMN"),
@@ -74,6 +74,9 @@ def load(settings: Settings) -> Loaded:
             settings.data, format=settings.format, encoding=settings.encoding, **columns
         )
         inter, report = _cleaned(inter, settings)
+    if not len(inter):
+        kept = "no rows are in" if report is None else "cleaning keeps none of the rows of"
+        raise BadData(f"{kept} {settings.data}; lower --min-value and --kcore, or look at the file")
     missing = int(np.count_nonzero((inter.users < 0) | (inter.items < 0)))
     if missing:
         raise BadData(
@@ -121,11 +124,15 @@ def make_split(inter: Interactions, settings: Settings, draw: int = 0) -> Any:
     """The split of one draw."""
     from ecommerce.data import split
 
-    with bad_data(f"--split {settings.split}"):
+    try:
         return split(
             inter, settings.split, test=settings.test, valid=settings.valid, at=settings.at,
             ties=settings.ties, seed=settings.seed, draw=draw,
         )
+    except ValueError as error:
+        text = f"--split {settings.split}: {one_line(error).removeprefix('split: ')}"
+        about_options = any(f"{name}=" in text[:50] for name in ("test", "valid", "at"))
+        raise (UsageError if about_options else BadData)(text) from error
 
 
 def model_class(name: str) -> type[Recommender]:
@@ -147,8 +154,13 @@ def make_model(name: str, params: dict[str, Any], seed: int) -> Recommender:
         _check_kind(made.__name__, key, value, defaults[key])
     if "seed" in defaults and "seed" not in params:
         params = {**params, "seed": seed}
-    with usage("--set"):
+    try:
         return made(**params)
+    except ValueError as error:
+        raise UsageError(f"--set: {one_line(error)}") from error
+    except TypeError as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in params.items())
+        raise UsageError(f"--set: {made.__name__} cannot use {given}: {one_line(error)}") from error
 
 
 def _check_kind(model: str, key: str, value: Any, default: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import math
 import sys
@@ -65,6 +66,14 @@ def text(value: Any) -> str:
 def any_text(value: Any) -> str:
     """Text that may be empty: a query, a history."""
     return str(value)
+
+
+def codec(value: Any) -> str:
+    """The name of a text encoding."""
+    try:
+        return codecs.lookup(text(value)).name
+    except LookupError:
+        raise ValueError("no such encoding; known are utf-8, latin-1, gb18030, ...") from None
 
 
 def switch(value: Any) -> bool:
@@ -254,7 +263,7 @@ def _sources(
         if hasattr(known, name):
             value = getattr(known, name)
             shown = " ".join(value) if isinstance(value, list) else value
-            yield name, value, f"{option.flag} {shown}"
+            yield name, value, f"{option.flag} {shown if str(shown).strip() else repr(shown)}"
 
 
 def say(*lines: object) -> None:

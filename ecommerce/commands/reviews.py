@@ -38,7 +38,7 @@ OPTIONS = [
     Option("text", kinds.text, None, "column of the text", "COLUMN"),
     Option("rating", kinds.text, None, "column of the stars", "COLUMN"),
     Option("label", kinds.text, None, "column of labels, instead of stars", "COLUMN"),
-    Option("encoding", kinds.text, None, "of text files, where it is not UTF-8"),
+    Option("encoding", kinds.codec, None, "of text files, where it is not UTF-8"),
     Option("low", kinds.number, 2.0, "stars up to which a review is negative", "STARS"),
     Option("high", kinds.number, 4.0, "stars from which it is positive; between: left out",
            "STARS"),
