@@ -79,7 +79,7 @@ def test_config_round_trip(shop, tmp_path, call):
 
 def test_the_command_line_is_stronger_than_the_config(shop, tmp_path, call):
     path = tmp_path / "run.toml"
-    lines = [f"data = '{shop}'", "clean = true", "model = 'itemknn'", "k = 5", "[set]", "decay = 5e-1"]
+    lines = [f"data = '{shop}'", "clean = true", "k = 5", "[set]", "decay = 5e-1"]
     path.write_text("\n".join(lines))
     done = call("train", "--config", path, "--set", "decay=0.6", "--k", "7", "--metrics", "ndcg",
                 "--out", tmp_path / "r")
