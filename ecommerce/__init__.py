@@ -27,10 +27,17 @@ if TYPE_CHECKING:
         read_reviews,
         split,
     )
-    from ecommerce.evaluation import evaluate  # noqa: F401
+    from ecommerce.evaluation.evaluate import evaluate  # noqa: F401
     from ecommerce.recommend import load_model as load  # noqa: F401
 
-_MODULES = {"models": "ecommerce.recommend", "reviews": "ecommerce.reviews"}
+_MODULES = {
+    "data": "ecommerce.data",
+    "evaluation": "ecommerce.evaluation",
+    "metrics": "ecommerce.metrics",
+    "models": "ecommerce.recommend",
+    "recommend": "ecommerce.recommend",
+    "reviews": "ecommerce.reviews",
+}
 _NAMES = {
     "DataError": ("ecommerce.data", "DataError"),
     "Interactions": ("ecommerce.data", "Interactions"),

@@ -104,7 +104,7 @@ def clean(
     returns: Literal["cancel", "drop", "keep"] = "cancel",
     drop_codes: Iterable[str] | None = NON_PRODUCT,
     min_value: float | None = None,
-    kcore: tuple[int, int] | None = None,
+    kcore: int | tuple[int, int] | None = None,
     ties: Literal["shuffle", "keep"] = "shuffle",
     seed: int = 0,
 ) -> tuple[Interactions, CleanReport]:
@@ -122,7 +122,8 @@ def clean(
        sessions the same time; without times: same user and item) become one: "sum" keeps the
        first with the values added (quantities), "last" and "first" keep that row (ratings), None
        keeps all. ``per="pair"`` merges over all events: no repeat purchases remain;
-    6. ``kcore=(u, i)``: repeat until every user has u rows or more and every item i or more.
+    6. ``kcore=(u, i)``, or one number for both: repeat until every user has u rows or more and
+       every item i or more.
 
     Then ``ties``: rows of one user at one time go into an order drawn from ``seed`` and their ids,
     independent of the file's order ("shuffle"), or keep the file's ("keep"). Ids that no row uses
@@ -152,7 +153,7 @@ def clean(
     if dedup is not None:
         merged = _merge(inter, reason, values, dedup, per)
     if kcore is not None:
-        _core(inter, reason, *kcore)
+        _core(inter, reason, *((kcore, kcore) if isinstance(kcore, int) else kcore))
 
     source = np.flatnonzero(reason == KEPT)
     users, items = inter.users[source], inter.items[source]
@@ -179,7 +180,7 @@ def _check_options(
     per: str,
     returns: str,
     min_value: float | None,
-    kcore: tuple[int, int] | None,
+    kcore: int | tuple[int, int] | None,
     ties: str,
 ) -> None:
     for name, value, allowed in (
@@ -196,6 +197,8 @@ def _check_options(
             f"clean: min_value={min_value} but the data has no values; "
             "name the value column when reading"
         )
+    if isinstance(kcore, int):
+        kcore = (kcore, kcore)
     if kcore is not None and (len(kcore) != 2 or min(kcore) < 0):
         raise DataError(f"clean: kcore={kcore!r}; give two counts (rows a user, rows an item)")
 

@@ -368,7 +368,7 @@ class Interactions:
         returns: Literal["cancel", "drop", "keep"] = "cancel",
         drop_codes: Iterable[str] | None = NON_PRODUCT,
         min_value: float | None = None,
-        kcore: tuple[int, int] | None = None,
+        kcore: int | tuple[int, int] | None = None,
         ties: Literal["shuffle", "keep"] = "shuffle",
         seed: int = 0,
     ) -> tuple[Interactions, CleanReport]:

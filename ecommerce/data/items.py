@@ -23,7 +23,16 @@ from .readers import (
     text_column,
     whole,
 )
-from .tables import Codebook, Where, frame_columns, frame_where, is_frame, numbers, texts
+from .tables import (
+    Codebook,
+    Where,
+    column_names,
+    frame_columns,
+    frame_where,
+    is_frame,
+    numbers,
+    texts,
+)
 
 SEPARATOR = "|"  # between several categories or tags of an item
 
@@ -137,7 +146,7 @@ def read_items(
              "price": price, "stock": stock, "tags": tags,
              **{name: name for name in more}}
     if is_frame(source):
-        columns = list(source) if isinstance(source, Mapping) else list(source.columns)
+        columns = column_names(source)
         chosen = choose(given, columns, "frame", ("item",))
         block = frame_columns(source, list(dict.fromkeys(chosen.values())))
         return _gather(block, chosen, frame_where)
@@ -189,9 +198,7 @@ def _gather(block: Mapping[str, Any], chosen: Mapping[str, str], where: Where) -
         if role in ("price", "stock"):
             filled = [row for row in rows if cells[row].strip()]
             values = np.full(len(keys), np.nan)
-            values[filled] = numbers(
-                [cells[row] for row in filled], name, lambda i, filled=filled: where(filled[i])
-            )
+            values[filled] = numbers([cells[row] for row in filled], name, _at(where, filled))
             items[role] = _medians(owner, values[rows], len(ids), positive=role == "price")
         else:
             chosen_cells = [cells[row].strip() for row in rows]
@@ -199,6 +206,10 @@ def _gather(block: Mapping[str, Any], chosen: Mapping[str, str], where: Where) -
                 chosen_cells = _most_frequent(owner, chosen_cells, len(ids))
             items[role] = text_column(role, chosen_cells)
     return items
+
+
+def _at(where: Where, rows: list[int]) -> Where:
+    return lambda row: where(rows[row])
 
 
 def _medians(

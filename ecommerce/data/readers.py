@@ -20,6 +20,7 @@ from .tables import (
     BLOCK,
     Codebook,
     Where,
+    column_names,
     frame_columns,
     frame_where,
     is_frame,
@@ -340,8 +341,7 @@ def _frame(
     events: Sequence[str] | None,
 ) -> Interactions:
     """Interactions of a DataFrame or a mapping of columns."""
-    names = list(frame) if isinstance(frame, Mapping) else list(frame.columns)
-    columns = [name for name in names if isinstance(name, str)]
+    columns = column_names(frame)
     chosen = choose(given, columns, "frame")
     wanted = list(dict.fromkeys(chosen.values()))
     event = _event_column(events, columns, "frame")

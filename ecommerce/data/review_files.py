@@ -22,7 +22,7 @@ from .readers import (
     text_column,
     whole,
 )
-from .tables import Where, frame_columns, frame_where, is_frame, numbers, texts, times
+from .tables import Where, column_names, frame_columns, frame_where, is_frame, numbers, texts, times
 
 _LABELLED = re.compile(r"[0-9] \S")
 FORMATS = ("auto", "table", "jsonl", "label words", "lines")
@@ -90,14 +90,14 @@ def read_reviews(
     if format not in FORMATS:
         raise DataError(f"format={format!r} is unknown; choose one of {', '.join(FORMATS)}")
     if is_frame(source):
-        columns = list(source) if isinstance(source, Mapping) else list(source.columns)
+        columns = column_names(source)
         chosen = choose(given, columns, "frame", ("text",))
-        block = frame_columns(source, list(dict.fromkeys(chosen.values())))
-        return _gather(block, chosen, frame_where, time_format)
+        cells = frame_columns(source, list(dict.fromkeys(chosen.values())))
+        return _gather(cells, chosen, frame_where, time_format)
     path = Path(source)
     start = read_start(path)
     if start.startswith(PARQUET):
-        table = parquet_blocks(path)
+        blocks, columns = parquet_blocks(path)
     else:
         encoding = encoding or guess_encoding(path)
         lines = [line for line in decode(start, encoding).split("\n") if line.strip()]
@@ -105,11 +105,10 @@ def read_reviews(
             format = _format(lines, delimiter, names)
         if format in ("label words", "lines"):
             return _lines(path, encoding, labelled=format == "label words")
-        table = (
+        blocks, columns = (
             json_blocks(path, encoding) if format == "jsonl"
             else text_blocks(path, delimiter, encoding, names)
         )
-    blocks, columns = table
     chosen = choose(given, columns, path, ("text",))
     block, where = whole(blocks(list(dict.fromkeys(chosen.values()))))
     return _gather(block, chosen, where, time_format)

@@ -223,6 +223,7 @@ def _temporal(
             "reading, or split by how='ratio'"
         )
     times = inter.times
+    first: int | None
     if at is None:
         last = _cut(times, _share("test", test))
         first = None
@@ -232,7 +233,8 @@ def _temporal(
         pair = at if isinstance(at, Sequence) and not isinstance(at, str) else (None, at)
         if len(pair) != 2:
             raise DataError(f"split: at={at!r}; give one time, or (start of valid, start of test)")
-        first, last = (None if when is None else _seconds(when) for when in pair)
+        first = None if pair[0] is None else _seconds(pair[0])
+        last = _seconds(pair[1])
         if first is not None and (valid is not None or first > last):
             raise DataError(
                 f"split: at={at!r}; the start of valid must not lie after that of test, and "

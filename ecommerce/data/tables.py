@@ -149,15 +149,13 @@ def _ragged(
 ) -> None:
     """Raises for the first row with another number of fields (width 0: than the first line)."""
     with open_text(source, encoding) as text:
-        rows: Iterator[list[str]]
+        rows: Iterator[tuple[list[str], int]]
         if quotes and len(delimiter) == 1:
             reader = csv.reader(text, delimiter=delimiter)
-            rows = ((row, reader.line_num) for row in reader)  # type: ignore[misc]
+            rows = ((row, reader.line_num) for row in reader)
         else:
-            rows = (  # type: ignore[misc]
-                (row.split(delimiter), n) for n, line in enumerate(text, 1)
-                if (row := line.removesuffix("\n"))
-            )
+            whole = (line.removesuffix("\n") for line in text)
+            rows = ((row.split(delimiter), n) for n, row in enumerate(whole, 1) if row)
         for row, number in rows:
             width = width or len(row)
             if row and len(row) != width:
@@ -173,6 +171,12 @@ def _ragged(
 def is_frame(source: object) -> bool:
     """A pandas DataFrame or a mapping of columns."""
     return isinstance(source, Mapping) or hasattr(source, "columns")
+
+
+def column_names(frame: Any) -> list[str]:
+    """The columns that have a text as their name."""
+    names = list(frame) if isinstance(frame, Mapping) else list(frame.columns)
+    return [name for name in names if isinstance(name, str)]
 
 
 def frame_columns(frame: Any, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -12,7 +12,7 @@ from .catalogue import CATEGORIES
 KINDS = tuple(entry[0] for entry in CATEGORIES)
 SIZE = 28
 
-Plane = NDArray[np.float32]  # (N, 28, 28): coordinates, or distances to an outline (inside > 0)
+Plane = NDArray[np.floating]  # (N, 28, 28): coordinates, or distances to an outline (inside > 0)
 
 
 def draw_images(kinds: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint8]:
