@@ -58,7 +58,11 @@ def _in_place(name: str, function: Callable[..., Any], linear: bool) -> Callable
                 ufunc(self.array, *[getattr(a, "array", a) for a in args], out=self.array)
             changed(self)
             return self
-        before = before_change(self, others) if recorded and not linear else self
+        before = self
+        if recorded and not (linear and all(a is not self for a in others)):
+            before = before_change(self, others)
+            args = tuple([before if a is self else a for a in args])
+            kwargs = {k: before if a is self else a for k, a in kwargs.items()}
         return overwrite(self, function(before, *args, **kwargs), title)
 
     change.__name__ = change.__qualname__ = title
