@@ -8,7 +8,7 @@ call, and that Tensor has as methods, in `functional`.
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -108,6 +108,9 @@ class Tensor:
     if TYPE_CHECKING:  # the functions marked @method
 
         def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, key: Any) -> "Tensor": ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def __iter__(self) -> Iterator["Tensor"]: ...
 
     def __init__(self, array: Array, requires_grad: bool = False, node: Node | None = None):
         self.array = array

@@ -192,21 +192,4 @@ def _sizeof(self: Tensor) -> int:
     return object.__sizeof__(self) + sys.getsizeof(self.array)
 
 
-Tensor.__sizeof__ = _sizeof  # type: ignore[method-assign]
-
-
-def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
-    """A leaf of its own with equal values, gradient included."""
-    if self.node is not None:
-        raise RuntimeError("deepcopy: only a leaf can be copied; use detach().clone()")
-    out = object.__new__(self.__class__)
-    memo[id(self)] = out
-    Tensor.__init__(out, self.array.copy(), self.requires_grad)
-    out.__dict__.update(self.__dict__)
-    if self.grad is not None:
-        out.grad = self.grad.__deepcopy__(memo) if isinstance(self.grad, Tensor) else self.grad
-    return out
-
-
-if not hasattr(Tensor, "__deepcopy__"):
-    Tensor.__deepcopy__ = _deepcopy  # type: ignore[attr-defined]
+Tensor.__sizeof__ = _sizeof  # type: ignore[method-assign, assignment]

@@ -235,10 +235,9 @@ def linspace(
 ) -> Tensor:  # fmt: skip
     """`steps` numbers at equal distances from start to end, both included."""
     kind = float_dtype(dtype, device)
-    ends = [x.item() if isinstance(x, Tensor) else x for x in (start, end)]
     if steps < 0:
         raise RuntimeError(f"linspace: steps must not be negative, got {steps}")
-    values = np.linspace(*ends, steps)
+    values = np.linspace(float(start), float(end), steps)
     return leaf((np.trunc(values) if kind.kind != "f" else values).astype(kind), requires_grad)
 
 
@@ -248,8 +247,8 @@ def logspace(
 ) -> Tensor:  # fmt: skip
     """base to the powers `linspace(start, end, steps)`."""
     kind = float_dtype(dtype, device)
-    ends = [x.item() if isinstance(x, Tensor) else x for x in (start, end)]
-    return leaf((float(base) ** np.linspace(*ends, steps)).astype(kind), requires_grad)
+    powers = np.linspace(float(start), float(end), steps)
+    return leaf((float(base) ** powers).astype(kind), requires_grad)
 
 
 def eye(

@@ -205,11 +205,11 @@ def _contains(self: Tensor, element: Any) -> bool:
     return bool((self.array == value).any())
 
 
-Tensor.__getitem__ = _getitem  # type: ignore[attr-defined]
-Tensor.__setitem__ = _setitem  # type: ignore[attr-defined]
-Tensor.__iter__ = _iter  # type: ignore[attr-defined]
-Tensor.__reversed__ = _reversed  # type: ignore[attr-defined]
-Tensor.__contains__ = _contains  # type: ignore[attr-defined]
+Tensor.__getitem__ = _getitem  # type: ignore[method-assign, assignment, attr-defined]
+Tensor.__setitem__ = _setitem  # type: ignore[method-assign, assignment, attr-defined]
+Tensor.__iter__ = _iter  # type: ignore[method-assign, assignment, attr-defined]
+Tensor.__reversed__ = _reversed  # type: ignore[method-assign, assignment, attr-defined]
+Tensor.__contains__ = _contains  # type: ignore[method-assign, assignment, attr-defined, operator]
 
 
 # parts along an axis
@@ -306,7 +306,8 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 def _triangle(input: Tensor, keep_below: bool, diagonal: int, name: str) -> Tensor:
     if input.ndim < 2:
         raise RuntimeError(f"{name}: at least two axes are needed, got shape {input.shape}")
-    keep = np.tri(*input.shape[-2:], diagonal if keep_below else diagonal - 1, dtype=bool)
+    rows, columns = input.shape[-2:]
+    keep = np.tri(rows, columns, diagonal if keep_below else diagonal - 1, dtype=bool)
     keep = np.broadcast_to(keep if keep_below else ~keep, input.shape)
     return input.masked(keep)
 

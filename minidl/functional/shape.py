@@ -170,10 +170,8 @@ def permute(input: Tensor, *axis: Any, dims: Any = None) -> Tensor:
 @method
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Axes `source` brought to the places `destination`; the others keep their order."""
-    sources = [source] if isinstance(source, (int, np.integer)) else list(source)
-    targets = [destination] if isinstance(destination, (int, np.integer)) else list(destination)
-    sources = [one_axis(d, input.ndim, "movedim") for d in sources]
-    targets = [one_axis(d, input.ndim, "movedim") for d in targets]
+    sources = [one_axis(d, input.ndim, "movedim") for d in sizes_of((source,))]
+    targets = [one_axis(d, input.ndim, "movedim") for d in sizes_of((destination,))]
     distinct = len({*sources}) == len(sources) and len({*targets}) == len(targets)
     if len(sources) != len(targets) or not distinct:
         raise RuntimeError(

@@ -210,7 +210,7 @@ def write_part(out: Array, path: tuple[Any, ...], value: Any) -> None:
 
 def permute(x: Any, axes: tuple[int, ...]) -> Any:
     """Axes in another order."""
-    return x.transpose(axes) if isinstance(x, PLAIN) else x.permute(axes)
+    return np.transpose(x, axes) if isinstance(x, PLAIN) else x.permute(axes)
 
 
 def flip(x: Any, axes: tuple[int, ...]) -> Any:
