@@ -257,4 +257,4 @@ for _name, _function in (("pow", pow), ("mod", remainder), ("floordiv", floor_di
     setattr(Tensor, f"__{_name}__", _function)
     setattr(Tensor, f"__r{_name}__", _reflected(_function))
 Tensor.__abs__ = abs  # type: ignore[attr-defined]
-Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
+Tensor.__pos__ = lambda self: self  # type: ignore[operator, attr-defined]

@@ -106,7 +106,7 @@ def bitwise_not(input: Tensor) -> Tensor:
     return Tensor(np.asarray(np.invert(array)))
 
 
-Tensor.__invert__ = bitwise_not  # type: ignore[attr-defined]
+Tensor.__invert__ = bitwise_not  # type: ignore[operator, attr-defined]
 
 
 @method

@@ -39,6 +39,8 @@ HOMES = {
         "csr_matmul",
     ),
     "elementwise": (
+        "elu_backward",
+        "elu_forward",
         "erf_forward",
         "erfc_forward",
         "exp_forward",
@@ -46,6 +48,8 @@ HOMES = {
         "gelu_forward",
         "gelu_tanh_backward",
         "gelu_tanh_forward",
+        "leaky_relu_backward",
+        "leaky_relu_forward",
         "relu_backward",
         "sigmoid_backward",
         "sigmoid_forward",

@@ -142,6 +142,96 @@ def relu_backward(dy, y, dx):
 
 
 @QUIET
+def leaky_relu_forward_ref(x, slope, y):
+    y[:] = np.where(x > 0, x, x * slope)
+
+
+@piece
+def _leaky_relu_forward(x, slope, y):
+    zero = x.dtype.type(0.0)
+    for i in range(x.size):
+        y[i] = x[i] if x[i] > zero else x[i] * slope
+
+
+@kernel(reference=leaky_relu_forward_ref, parallel=True, serial_below=_SERIAL_BELOW)
+def leaky_relu_forward(x, slope, y):
+    """y = x where x > 0, else slope * x."""
+    scale = x.dtype.type(slope)
+    for p in prange(count_pieces(x.size, _PIECE)):
+        s, e = piece_bounds(p, _PIECE, x.size)
+        _leaky_relu_forward(x[s:e], scale, y[s:e])
+
+
+@QUIET
+def leaky_relu_backward_ref(dy, x, slope, dx):
+    dx[:] = np.where(x > 0, dy, dy * slope)
+
+
+@piece
+def _leaky_relu_backward(dy, x, slope, dx):
+    zero = x.dtype.type(0.0)
+    for i in range(dy.size):
+        dx[i] = dy[i] if x[i] > zero else dy[i] * slope
+
+
+@kernel(reference=leaky_relu_backward_ref, parallel=True, serial_below=_SERIAL_BELOW)
+def leaky_relu_backward(dy, x, slope, dx):
+    """dx = dy where x > 0, else slope * dy."""
+    scale = x.dtype.type(slope)
+    for p in prange(count_pieces(dy.size, _PIECE)):
+        s, e = piece_bounds(p, _PIECE, dy.size)
+        _leaky_relu_backward(dy[s:e], x[s:e], scale, dx[s:e])
+
+
+@QUIET
+def elu_forward_ref(x, alpha, scale, rate, y):
+    y[:] = np.where(x > 0, x * scale, np.expm1(np.minimum(x, 0) * rate) * (alpha * scale))
+
+
+@piece
+def _elu_forward(x, below, scale, rate, y):
+    zero, one, two = x.dtype.type(0.0), x.dtype.type(1.0), x.dtype.type(2.0)
+    for i in range(x.size):
+        v = zero if x[i] > zero else x[i]
+        t = tanh(v * rate / two)  # e^v - 1 = 2 t / (1 - t), t = tanh(v / 2): exact near 0 too
+        y[i] = x[i] * scale if x[i] > zero else two * t / (one - t) * below
+
+
+@kernel(reference=elu_forward_ref, parallel=True, serial_below=_SERIAL_BELOW)
+def elu_forward(x, alpha, scale, rate, y):
+    """y = scale x where x > 0, else scale alpha (exp(rate x) - 1); rate > 0."""
+    below, above = x.dtype.type(alpha * scale), x.dtype.type(scale)
+    steep = x.dtype.type(rate)
+    for p in prange(count_pieces(x.size, _PIECE)):
+        s, e = piece_bounds(p, _PIECE, x.size)
+        _elu_forward(x[s:e], below, above, steep, y[s:e])
+
+
+@QUIET
+def elu_backward_ref(dy, x, alpha, scale, rate, dx):
+    bend = np.exp(np.minimum(x, 0) * rate) * (alpha * scale * rate)
+    dx[:] = np.where(x > 0, dy * scale, dy * bend)
+
+
+@piece
+def _elu_backward(dy, x, below, scale, rate, dx):
+    zero = x.dtype.type(0.0)
+    for i in range(dy.size):
+        v = zero if x[i] > zero else x[i]
+        dx[i] = dy[i] * scale if x[i] > zero else dy[i] * below * exp(v * rate)
+
+
+@kernel(reference=elu_backward_ref, parallel=True, serial_below=_SERIAL_BELOW)
+def elu_backward(dy, x, alpha, scale, rate, dx):
+    """dx = scale dy where x > 0, else scale alpha rate exp(rate x) dy; rate > 0."""
+    below, above = x.dtype.type(alpha * scale * rate), x.dtype.type(scale)
+    steep = x.dtype.type(rate)
+    for p in prange(count_pieces(dy.size, _PIECE)):
+        s, e = piece_bounds(p, _PIECE, dy.size)
+        _elu_backward(dy[s:e], x[s:e], below, above, steep, dx[s:e])
+
+
+@QUIET
 def silu_forward_ref(x, y):
     s = np.empty_like(x)
     sigmoid_forward_ref(x, s)

@@ -129,13 +129,13 @@ class LeakyRelu(Op):
 
     @staticmethod
     def forward(x, *, slope):
-        if 0 <= slope <= 1:
-            return np.maximum(x, x * slope), (x,)
-        return _math.chosen(x > 0, x, x * slope), (x,)
+        return _math.run(kernels.leaky_relu_forward, x, numbers=(slope,)), (x,)
 
     @staticmethod
     def backward(dout, saved, needs, *, slope):
         (x,) = saved
+        if _math.large(dout):
+            return (_math.run(kernels.leaky_relu_backward, dout, x, numbers=(slope,)),)
         slopes = (_math.values(x) > 0).astype(dout.dtype) * (1 - slope) + slope
         return (dout * slopes,)
 
@@ -153,12 +153,16 @@ class Elu(Op):
 
     @staticmethod
     def forward(x, *, alpha, scale, rate):
-        below = np.expm1(np.minimum(x, 0) * rate) * (alpha * scale)
-        return np.maximum(x, 0) * scale + below, (x,)
+        if rate < 0:  # a celu of alpha < 0
+            below = np.expm1(np.minimum(x, 0) * rate) * (alpha * scale)
+            return np.maximum(x, 0) * scale + below, (x,)
+        return _math.run(kernels.elu_forward, x, numbers=(alpha, scale, rate)), (x,)
 
     @staticmethod
     def backward(dout, saved, needs, *, alpha, scale, rate):
         (x,) = saved
+        if rate > 0 and _math.large(dout):
+            return (_math.run(kernels.elu_backward, dout, x, numbers=(alpha, scale, rate)),)
         above = _math.values(x) > 0
         bend = _math.exp(_math.masked(~above, x) * rate) * (alpha * scale * rate)
         return (_math.masked(above, dout) * scale + _math.masked(~above, dout) * bend,)

@@ -141,16 +141,15 @@ class Pow(Op):
     @staticmethod
     def forward(x, y):
         with np.errstate(all="ignore"):
-            return x**y, (x, y)
+            return _math.power(x, y), (x, y)
 
     @staticmethod
     def backward(dout, saved, needs):
         x, y = saved
         dx = dy = None
         if needs[0]:
-            part = dout * y if type(y) in _NUMBERS and y == 2 else dout * y * x ** (y - 1)
-            if type(y) in _NUMBERS and y == 2:
-                part = part * x
+            square = type(y) in _NUMBERS and y == 2
+            part = dout * y * (x if square else _math.power(x, y - 1))
             zero = np.broadcast_to(np.asarray(_math.values(y)) == 0, part.shape)
             part = _math.masked(~zero, part) if zero.any() else part
             dx = sum_to(_math.untaken(dout, part), shape_of(x))

@@ -69,6 +69,31 @@ def unary_backward(rng, dtype):
         yield KernelCase([dy, y], outputs=[y])
 
 
+def bent(*numbers):
+    def sampler(rng, dtype):
+        for n in SIZES:
+            x = normal(rng, n, dtype, 3.0)
+            yield KernelCase([x, *numbers], outputs=[x])
+        yield KernelCase([special(dtype), *numbers], outputs=[special(dtype)], note="special")
+
+    return sampler
+
+
+def bent_backward(*numbers):
+    def sampler(rng, dtype):
+        for n in SIZES:
+            dy, x = normal(rng, n, dtype), normal(rng, n, dtype, 3.0)
+            yield KernelCase([dy, x, *numbers], outputs=[x])
+
+    return sampler
+
+
+case("leaky_relu_forward")(bent(0.2))
+case("leaky_relu_backward")(bent_backward(0.2))
+case("elu_forward")(bent(1.5, 1.1, 0.7))
+case("elu_backward")(bent_backward(1.5, 1.1, 0.7))
+
+
 @case("dropout")
 def dropout(rng, dtype):
     key = rng.integers(0, 2**63, 1).astype(np.uint64)
