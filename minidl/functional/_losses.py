@@ -24,7 +24,7 @@ def reduced(loss: Tensor, reduction: str, count: Any = None) -> Tensor:
     if reduction == "sum":
         return loss.sum()
     if reduction == "mean":
-        return loss.sum() / (float(loss.array.size) if count is None else count)
+        return loss.mean() if count is None else loss.sum() / count
     raise ValueError(f"reduction={reduction!r} is not known: give 'mean', 'sum' or 'none'")
 
 

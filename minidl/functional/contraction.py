@@ -1,6 +1,7 @@
 """Einstein's summation: products summed over named axes, as a chain of matrix products."""
 
 from collections import Counter
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -24,7 +25,7 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
     """
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
-    names, out = _parsed(equation, operands)
+    names, out = _parsed(equation, tuple([x.shape for x in operands]))
     tensors = common_dtype(*operands)
     sizes = _sizes(equation, names, tensors)
     terms = [_prepared(x, labels, sizes) for x, labels in zip(tensors, names)]
@@ -41,22 +42,25 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
     return permuted(x, [labels.index(n) for n in out])
 
 
-def _parsed(equation: str, operands: tuple) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+@lru_cache(256)
+def _parsed(
+    equation: str, shapes: tuple[tuple[int, ...], ...]
+) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
     """A tuple of axis names for each operand and for the output; "..." becomes "0", "1", ..."""
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
-    if len(terms) != len(operands):
+    if len(terms) != len(shapes):
         raise ValueError(
-            f"einsum: {equation!r} names {len(terms)} operands, but {len(operands)} are given"
+            f"einsum: {equation!r} names {len(terms)} operands, but {len(shapes)} are given"
         )
     names, wide = [], 0
-    for term, x in zip(terms, operands):
+    for term, shape in zip(terms, shapes):
         letters = term.replace("...", "", 1)
-        hidden = x.ndim - len(letters) if "..." in term else 0
-        if (letters and not letters.isalpha()) or hidden < 0 or len(letters) + hidden != x.ndim:
+        hidden = len(shape) - len(letters) if "..." in term else 0
+        if (letters and not letters.isalpha()) or hidden < 0 or len(letters) + hidden != len(shape):
             raise ValueError(
-                f"einsum: {term!r} of {equation!r} does not fit an operand of shape {x.shape}; "
+                f"einsum: {term!r} of {equation!r} does not fit an operand of shape {shape}; "
                 "it needs a letter for each axis, or '...'"
             )
         wide = max(wide, hidden)

@@ -3,6 +3,7 @@
 `reduction` is "mean", "sum" or "none" in all of them.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def cross_entropy(
         ops.CrossEntropy, rows, classes, weights,
         label_smoothing=float(label_smoothing), ignore_index=ignore_index,
     )  # fmt: skip
-    return _class_reduced(loss, classes, weights, shape, reduction, ignore_index)
+    return _class_reduced(loss, classes, weight, shape, reduction, ignore_index)
 
 
 def _rows_and_classes(
@@ -71,16 +72,21 @@ def _rows_and_classes(
         )
     count = input.shape[axis]
     classes = np.ascontiguousarray(target.array, dtype=np.int64).reshape(-1)
-    wrong = ((classes < 0) | (classes >= count)) & (classes != ignore_index)
-    if wrong.any():
+    inside = not classes.size or (classes.min() >= 0 and classes.max() < count)
+    if (
+        not inside
+        and (wrong := ((classes < 0) | (classes >= count)) & (classes != ignore_index)).any()
+    ):
         place = int(np.argmax(wrong))
         raise IndexError(
             f"{name}: target {classes[place]} at place {place} is outside 0 to {count - 1}; "
             f"input has {count} classes"
         )
+    if input.ndim == 2:
+        return input, classes, rest
     rows = input
     if input.ndim > 2:
-        rows = input.reshape(*input.shape[:2], -1).swapaxes(1, 2)
+        rows = input.reshape(*input.shape[:2], math.prod(input.shape[2:])).swapaxes(1, 2)
     return rows.reshape(len(classes), count), classes, rest
 
 
@@ -95,14 +101,17 @@ def _class_weights(name: str, weight: Tensor | None, rows: Tensor) -> Tensor:
 
 
 def _class_reduced(
-    loss: Tensor, classes: Array, weights: Tensor, shape: Any, reduction: str, ignore_index: int
+    loss: Tensor, classes: Array, weight: Tensor | None, shape: Any, reduction: str, ignore: int
 ) -> Tensor:
     if reduction == "none":
         return loss.reshape(shape)
     if reduction != "mean":
         return reduced(loss, reduction)
-    kept = classes[classes != ignore_index]
-    return loss.sum() / float(weights.array[kept].sum(dtype=np.float64))
+    kept = classes != ignore
+    if weight is not None:
+        return loss.sum() / float(weight.array[classes[kept]].sum(dtype=np.float64))
+    count = int(np.count_nonzero(kept))
+    return loss.mean() if count == len(classes) else loss.sum() / float(count)
 
 
 def _cross_entropy_of_shares(
@@ -119,8 +128,7 @@ def _cross_entropy_of_shares(
     parts = input.log_softmax(axis) * target
     if weight is not None:
         parts = parts * weight.reshape(-1, *[1] * (input.ndim - axis - 1))
-    rows = input.array.size / input.shape[axis]
-    return reduced(-parts.sum(axis), reduction, float(rows) if reduction == "mean" else None)
+    return reduced(-parts.sum(axis), reduction)
 
 
 def nll_loss(
@@ -140,7 +148,7 @@ def nll_loss(
     safe = np.where(kept, classes, 0)
     picked = rows.take_flat(np.arange(len(classes)) * rows.shape[1] + safe)
     loss = -(picked.masked(kept)) * Tensor(weights.array[safe] * kept)
-    return _class_reduced(loss, classes, weights, shape, reduction, ignore_index)
+    return _class_reduced(loss, classes, weight, shape, reduction, ignore_index)
 
 
 def binary_cross_entropy(

@@ -42,8 +42,13 @@ def sum(
     """Sum over `dim`. Integers and bool are summed as int64; dtype: convert to it first."""
     if dtype is not None:
         input = cast(input, as_dtype(dtype))
-    axes = axes_of(axis if dim is None else dim, input.ndim, "sum")
-    out = apply(ops.Sum, input, dim=axes, keepdim=keepdim if keepdims is None else keepdims)
+    if axis is not None:
+        dim = axis
+    if keepdims is not None:
+        keepdim = keepdims
+    if dim is not None:
+        dim = axes_of(dim, input.ndim, "sum")
+    out = apply(ops.Sum, input, dim=dim, keepdim=keepdim)
     return out if dtype is None else cast(out, as_dtype(dtype))
 
 
@@ -62,9 +67,13 @@ def mean(
         input = cast(input, as_dtype(dtype))
     if input.dtype.kind != "f":
         raise TypeError(f"mean: floating point is needed, got {input.dtype}; use .float()")
-    axes = axes_of(axis if dim is None else dim, input.ndim, "mean")
-    out = apply(ops.Sum, input, dim=axes, keepdim=keepdim if keepdims is None else keepdims)
-    return out / float(math.prod([input.shape[a] for a in axes]))
+    if axis is not None:
+        dim = axis
+    if keepdims is not None:
+        keepdim = keepdims
+    if dim is not None:
+        dim = axes_of(dim, input.ndim, "mean")
+    return apply(ops.Mean, input, dim=dim, keepdim=keepdim)
 
 
 @method

@@ -166,7 +166,7 @@ def unique(
 
 
 def _distinct(values: Array, inverse: Array, counts: Array, with_inverse: bool, with_counts: bool):
-    out = (Tensor(values),)
+    out: tuple[Tensor, ...] = (Tensor(values),)
     if with_inverse:
         out += (Tensor(inverse.astype(np.int64)),)
     if with_counts:
@@ -224,5 +224,5 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
 def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
     """Whether each element is among the others."""
-    known = [t.array if isinstance(t, Tensor) else t for t in (elements, test_elements)]
-    return Tensor(np.asarray(np.isin(*known, invert=invert)))
+    x, known = (t.array if isinstance(t, Tensor) else t for t in (elements, test_elements))
+    return Tensor(np.asarray(np.isin(x, known, invert=invert)))

@@ -10,10 +10,7 @@ from minidl.ops._op import Op
 
 def running_sum(x, reverse=False):
     """Cumulative sum along the last axis; float32 is added in float64."""
-    if x.dtype.kind != "f":
-        wide = np.int64
-    else:
-        wide = np.float64 if x.dtype.itemsize < 8 else x.dtype
+    wide = np.dtype(np.float64 if x.dtype.kind == "f" else np.int64)
     if reverse:
         x = x[..., ::-1]
     out = np.cumsum(x, axis=-1, dtype=wide)

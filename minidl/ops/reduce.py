@@ -42,8 +42,8 @@ def total(x, axes, keepdim):
     """Sum over axes whose error does not grow with the number of addends (see `sum_rows`)."""
     kind = x.dtype.kind
     if kind != "f":
-        return x.sum(axis=axes, keepdims=keepdim, dtype=np.int64)
-    if axes and len(axes) < x.ndim and x.size > 4096:
+        return np.add.reduce(x, axis=axes, keepdims=keepdim, dtype=np.int64)
+    if x.size > 4096 and axes and len(axes) < x.ndim:
         leading = axes[-1] == len(axes) - 1
         if leading and x.dtype.itemsize > 2 and x.flags.c_contiguous:
             rest = x.shape[len(axes) :]
@@ -52,7 +52,7 @@ def total(x, axes, keepdim):
         if x.dtype.itemsize < 8 and math.prod([x.shape[a] for a in axes]) > _BLOCK:
             out = x.sum(axis=axes, keepdims=keepdim, dtype=np.float64)
             return out.astype(x.dtype)
-    return x.sum(axis=axes, keepdims=keepdim)
+    return np.add.reduce(x, axis=axes, keepdims=keepdim)
 
 
 class Sum(Op):
@@ -73,6 +73,30 @@ class Sum(Op):
     def backward(dout, saved, needs, *, dim, keepdim):
         (shape,) = saved
         return (expand(opened(dout, shape, dim, keepdim), shape),)
+
+
+class Mean(Op):
+    """Arithmetic mean over the axes `dim` (all of them for None).
+
+        out = sum x / n;   dx = dout / n, broadcast back
+
+    n is the number of elements that meet in one. Shapes: as Sum.
+    """
+
+    saves = ("shape",)
+
+    @staticmethod
+    def forward(x, *, dim, keepdim):
+        count = x.size if dim is None else math.prod([x.shape[d] for d in dim])
+        with np.errstate(divide="ignore", invalid="ignore"):  # NaN of nothing
+            return total(x, dim, keepdim) / x.dtype.type(count), (x.shape,)
+
+    @staticmethod
+    def backward(dout, saved, needs, *, dim, keepdim):
+        (shape,) = saved
+        count = math.prod(shape) if dim is None else math.prod([shape[d] for d in dim])
+        part = dout / dout.dtype.type(count) if count else dout
+        return (expand(opened(part, shape, dim, keepdim), shape),)
 
 
 class Prod(Op):

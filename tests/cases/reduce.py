@@ -19,9 +19,17 @@ def sums(rng):
     for shape, dim, keepdim in AXES + EMPTY:
         x = np.asarray(rng.standard_normal(shape))
         yield Case((x,), {"dim": dim, "keepdim": keepdim}, f"{shape}")
+    yield Case((rng.standard_normal((3, 4)),), {"dim": None, "keepdim": True}, "all, kept")
     many = (2500, 3)  # more than a block of rows, added up in blocks
     yield Case((rng.standard_normal(many),), {"dim": (0,), "keepdim": False}, "blocks of rows")
     yield Case((rng.standard_normal((2, 2500, 3)),), {"dim": (1,), "keepdim": True}, "middle axis")
+
+
+def means(rng):
+    for case in sums(rng):
+        x, dim = case.arrays[0], case.settings["dim"]
+        if all(x.shape[d] for d in (range(x.ndim) if dim is None else dim)):
+            yield case  # the mean of nothing is NaN
 
 
 def extremes(rng):
@@ -57,6 +65,7 @@ CASES = {
     "Amax": lambda rng: list(extremes(rng)),
     "Amin": lambda rng: list(extremes(rng)),
     "LogSumExp": lambda rng: list(log_sum_exps(rng)),
+    "Mean": lambda rng: list(means(rng)),
     "Median": lambda rng: list(medians(rng)),
     "Prod": lambda rng: list(prods(rng)),
     "Sum": lambda rng: list(sums(rng)),

@@ -52,6 +52,12 @@ def test_topk_is_the_head_of_a_stable_sort(seed, k, width, largest):
     np.testing.assert_array_equal(found.values.numpy(), np.take_along_axis(x, order, 1))
 
 
+def test_topk_takes_minus_infinity_where_nothing_else_is_left():
+    x = np.full((1, 100), -np.inf)
+    x[0, 50] = 1.0
+    assert minidl.topk(minidl.tensor(x), 3).indices.tolist() == [[50, 0, 1]]
+
+
 def test_topk_errors():
     with pytest.raises(ValueError, match="k 4 must be from 0 to the size 3"):
         minidl.topk(minidl.tensor([1.0, 2.0, 3.0]), 4)
