@@ -26,6 +26,13 @@ __all__ = [
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight^T + bias over the last axis; weight is (out, in), or (in,) for one output."""
+    x, w, b = input.array, weight.array, None if bias is None else bias.array
+    if (
+        w.ndim == 2 and x.ndim and x.size and x.shape[-1] == w.shape[1] and x.dtype is w.dtype
+    ) and (
+        b is None or (b.dtype is w.dtype and b.ndim == 1 and len(b) == len(w))
+    ):  # all is well: the common case, without further questions
+        return apply(linear_ops.Linear, input, weight, bias)
     if weight.ndim == 1:
         out = input @ weight
         return out if bias is None else out + bias
@@ -55,9 +62,7 @@ def _dots(x: Tensor) -> str:
     return f"(..., {x.shape[-1]})" if x.ndim else "()"
 
 
-def bilinear(
-    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """out_o = x1^T weight_o x2 + bias_o; weight (O, D1, D2), inputs (..., D1) and (..., D2)."""
     if weight.ndim != 3:
         raise ValueError(f"bilinear: weight must be (O, D1, D2), got {weight.shape}")
@@ -142,9 +147,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return Tensor((ids[..., None] == np.arange(num_classes)).astype(np.int64))
 
 
-def dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Each element 0 with probability p, else divided by 1 - p; nothing if not `training`."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p must be from 0 to 1, got {p}")

@@ -50,17 +50,24 @@ class Linear(Op):
 
     @staticmethod
     def forward(x, weight, bias):
-        out = x.reshape(-1, x.shape[-1]) @ weight.T  # (N, O)
+        out = (x if x.ndim == 2 else x.reshape(-1, x.shape[-1])) @ weight.T  # (N, O)
         if bias is not None:
             out += bias
-        return out.reshape(*x.shape[:-1], len(weight)), (x, weight)
+        if x.ndim != 2:
+            out = out.reshape(*x.shape[:-1], len(weight))
+        return out, (x, weight)
 
     @staticmethod
     def backward(dout, saved, needs):
         x, weight = saved
-        rows = dout.reshape((-1, dout.shape[-1]))  # (N, O)
-        dx = (rows @ weight).reshape(x.shape) if needs[0] else None
-        dweight = rows.swapaxes(0, 1) @ x.reshape((-1, x.shape[-1])) if needs[1] else None
+        rows, inputs = dout, x
+        if x.ndim != 2:
+            rows = dout.reshape((-1, dout.shape[-1]))  # (N, O)
+            inputs = x.reshape((-1, x.shape[-1]))  # (N, D)
+        dx = rows @ weight if needs[0] else None
+        if dx is not None and x.ndim != 2:
+            dx = dx.reshape(x.shape)
+        dweight = rows.swapaxes(0, 1) @ inputs if needs[1] else None
         if not needs[2]:
             return dx, dweight, None
         return dx, dweight, sum_rows(rows) if isinstance(rows, np.ndarray) else rows.sum(axis=0)
