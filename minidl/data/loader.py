@@ -147,7 +147,7 @@ class DataLoader:
 
     def _batches(self, skip: int) -> Iterator[Any]:
         """The batches of this epoch from number `skip` on."""
-        orders: Any = self.dataset if self._streams else (self.batch_sampler or self.sampler)
+        orders = self._orders
         if hasattr(orders, "set_epoch"):
             orders.set_epoch(self.epoch)
         if self._streams:
@@ -184,11 +184,18 @@ class DataLoader:
             if len(batch) == self.batch_size or not self.drop_last:
                 yield collate(batch)
 
+    @property
+    def _orders(self) -> Any:
+        """What decides the order: the data set itself, the batch sampler, or the sampler."""
+        if self._streams:
+            return self.dataset
+        return self.sampler if self.batch_sampler is None else self.batch_sampler
+
     # where it is
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch, the batches of it that were handed out, and the samplers' seeds."""
-        orders: Any = self.dataset if self._streams else (self.batch_sampler or self.sampler)
+        orders = self._orders
         state = orders.state_dict() if hasattr(orders, "state_dict") else {}
         return {"epoch": self.epoch, "batch": self._given, "of": self._size(), "order": state}
 
@@ -201,7 +208,7 @@ class DataLoader:
                 f"load_state_dict of DataLoader: the saved one had {_sizes(state['of'])}, this one "
                 f"{_sizes(self._size())}; give the same data set and batch_size"
             )
-        orders: Any = self.dataset if self._streams else (self.batch_sampler or self.sampler)
+        orders = self._orders
         if state["order"] and hasattr(orders, "load_state_dict"):
             orders.load_state_dict(state["order"])
         self.epoch, self._given, self._started = state["epoch"], state["batch"], False

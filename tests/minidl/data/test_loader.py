@@ -71,6 +71,7 @@ def test_batches_in_order():
     assert firsts(DataLoader(numbers(7), 3, drop_last=True)) == [[0, 1, 2], [3, 4, 5]]
     assert len(DataLoader(numbers(7), 3, drop_last=True)) == 2
     assert firsts(DataLoader(numbers(0), 3)) == []
+    assert firsts(DataLoader(numbers(2), 3, drop_last=True)) == []
 
 
 def test_the_quick_way_gives_what_single_samples_give():
