@@ -489,6 +489,8 @@ def explained(op: type[Op], tensors: Sequence[Any], error: Exception) -> ValueEr
     text = str(error)
     if "broadcast" in text:
         text = "shapes do not broadcast: sizes must be equal, or 1, from the last axis on"
+    elif "core dimension" in text:
+        text = "the last size of x must be the second-last of y (the last, if y has one axis)"
     return ValueError(f"{op.__name__.lower()}: {text}; got {named}")
 
 
