@@ -176,7 +176,7 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[Any]) -> None:
         """Put all of them in: a mapping, or (name, module) pairs."""
-        pairs = modules.items() if hasattr(modules, "items") else modules
+        pairs: Any = modules.items() if hasattr(modules, "items") else modules
         for key, module in pairs:
             self[key] = module
 
@@ -258,7 +258,7 @@ class ParameterDict(Module):
 
     def update(self, parameters: Mapping[str, Any] | Iterable[Any]) -> None:
         """Put all of them in: a mapping, or (name, tensor) pairs."""
-        pairs = parameters.items() if hasattr(parameters, "items") else parameters
+        pairs: Any = parameters.items() if hasattr(parameters, "items") else parameters
         for key, value in pairs:
             self[key] = value
 

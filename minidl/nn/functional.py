@@ -3,11 +3,9 @@
 They are written in `minidl.functional`, where tensors' own functions stand as well.
 """
 
-import importlib
-
-from minidl.functional import NN_FAMILIES
+from minidl.functional.activation import *  # noqa: F403
+from minidl.functional.layers import *  # noqa: F403
+from minidl.functional.losses_classification import *  # noqa: F403
+from minidl.functional.losses_ranking import *  # noqa: F403
+from minidl.functional.losses_regression import *  # noqa: F403
 from minidl.functional.softmax import *  # noqa: F403
-
-for _family in NN_FAMILIES:
-    _module = importlib.import_module(f"minidl.functional.{_family}")
-    globals().update({_name: getattr(_module, _name) for _name in _module.__all__})

@@ -112,7 +112,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix, or as much of it as fits."""
     if tensor.ndim != 2:
         raise ValueError(f"eye_: a matrix is needed, got shape {tensor.shape}")
-    return _fill(tensor, np.eye(*tensor.shape))
+    return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:

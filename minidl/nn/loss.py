@@ -138,7 +138,7 @@ class NLLLoss(_WeightedLoss):
         self.ignore_index = ignore_index
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        settings = {"ignore_index": self.ignore_index, "reduction": self.reduction}
+        settings: dict[str, Any] = {"ignore_index": self.ignore_index, "reduction": self.reduction}
         return F.nll_loss(input, target, weight=self.weight, **settings)
 
 
@@ -215,7 +215,7 @@ class GaussianNLLLoss(_Loss):
         self.full, self.eps = full, eps
 
     def forward(self, input: Tensor, target: Tensor, var: Any) -> Tensor:
-        settings = {"full": self.full, "eps": self.eps, "reduction": self.reduction}
+        settings: dict[str, Any] = {"full": self.full, "eps": self.eps, "reduction": self.reduction}
         return F.gaussian_nll_loss(input, target, var, **settings)
 
 
@@ -264,7 +264,7 @@ class MarginRankingLoss(_MarginLoss):
     """max(0, -t (x1 - x2) + margin): t = 1 wants x1 above x2, t = -1 below."""
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
-        settings = {"margin": self.margin, "reduction": self.reduction}
+        settings: dict[str, Any] = {"margin": self.margin, "reduction": self.reduction}
         return F.margin_ranking_loss(input1, input2, target, **settings)
 
 
@@ -272,7 +272,7 @@ class CosineEmbeddingLoss(_MarginLoss):
     """1 - cos(x1, x2) where t = 1, max(0, cos(x1, x2) - margin) where t = -1."""
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
-        settings = {"margin": self.margin, "reduction": self.reduction}
+        settings: dict[str, Any] = {"margin": self.margin, "reduction": self.reduction}
         return F.cosine_embedding_loss(input1, input2, target, **settings)
 
 
@@ -289,7 +289,7 @@ class HingeEmbeddingLoss(_MarginLoss):
         super().__init__(margin, size_average, reduce, reduction)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        settings = {"margin": self.margin, "reduction": self.reduction}
+        settings: dict[str, Any] = {"margin": self.margin, "reduction": self.reduction}
         return F.hinge_embedding_loss(input, target, **settings)
 
 
@@ -352,7 +352,7 @@ class MultiMarginLoss(_WeightedLoss):
         self.p, self.margin = p, margin
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        settings = {"p": self.p, "margin": self.margin, "reduction": self.reduction}
+        settings: dict[str, Any] = {"p": self.p, "margin": self.margin, "reduction": self.reduction}
         return F.multi_margin_loss(input, target, weight=self.weight, **settings)
 
 

@@ -13,7 +13,7 @@ from minidl import kernels
 from minidl.ops._op import empty
 from minidl.typing import Array
 
-PLAIN = (np.ndarray, np.generic)  # arithmetic of 0-d arrays gives NumPy scalars
+PLAIN: Any = (np.ndarray, np.generic)  # arithmetic of 0-d arrays gives NumPy scalars
 
 KERNEL_FROM = 1024
 """Elements from which a kernel is called instead of NumPy: it wins there by 1.7 times and more,
