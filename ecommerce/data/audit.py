@@ -160,7 +160,8 @@ def _in_time(
     if early:
         why = (
             "the split is random, so models learn from the future; how='temporal' does not"
-            if random else "the model learns from what came later; sort by time before splitting"
+            if random else "the model learns from what came later (by design only where the "
+            "split is meant to be random); how='temporal' or 'leave_last' keeps the order"
         )
         found.append(Finding(
             f"{b} before {a}", "warning" if random else "leak", f"{a}, {b}", early, len(second),
@@ -180,8 +181,8 @@ def _in_time(
             "ties cut", level, f"{a}, {b}", tied, len(second),
             f"{tied:,} of {len(second):,} {b} rows share user and time with a {a} row: {how}",
         ))
-    if second.times.max() < ORDER_NUMBERS:  # each user's own count: no common clock to compare
-        return found
+    if split.how != "temporal" and second.times.max() < ORDER_NUMBERS:
+        return found  # each user's own count: no common clock to compare
     start = int(second.times.min())
     future = int((first.times > start).sum())
     if future and not random:

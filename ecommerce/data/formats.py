@@ -83,7 +83,7 @@ def pick_column(
     if found is None and required:
         raise DataError(
             f"{where}: no column looks like the {role}; it has {', '.join(names) or 'none'}: "
-            f"give {role}='<column>'"
+            f"give {role}='<column>', or names=[...] where there is no header"
         )
     return found
 

@@ -27,6 +27,7 @@ from .tables import (
     numbers,
     read_blocks,
     read_header,
+    text_of,
     texts,
     times,
 )
@@ -195,7 +196,7 @@ def json_blocks(path: Source, encoding: str | None) -> Table:
                 return f"{path}, line {numbers[row]}"
 
             yield {
-                name: texts_of([record.get(name) for _, record in rows]) for name in wanted
+                name: [text_of(record.get(name)) for _, record in rows] for name in wanted
             }, where
 
     return blocks, columns
@@ -205,12 +206,6 @@ def text_column(role: str, cells: list[str]) -> NDArray[Any]:
     """Texts of a role, (N,): objects for what may be long, since one long text widens every row."""
     stripped = [cell.strip("\ufeff").strip() for cell in cells]
     return np.array(stripped, object if role.startswith(("text", "title")) else np.str_)
-
-
-def texts_of(cells: list[Any]) -> list[str]:
-    return [
-        cell if isinstance(cell, str) else "" if cell is None else str(cell) for cell in cells
-    ]
 
 
 def parquet_blocks(path: Source) -> Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -21,6 +22,7 @@ from .files import Source, open_text, text_chunks
 from .interactions import encode
 
 BLOCK = 1 << 14  # rows of JSON lines or parquet read at a time
+_ZONE = re.compile(r"(?:\d[+-]\d\d:?\d\d|Z|UTC)$")  # at the end of an ISO time
 _MARK = "\x1f"  # stands for the delimiter in lines whose quotes are taken off
 MILLISECONDS = 100_000_000_000  # a time above is in milliseconds (in seconds: the year 5138)
 
@@ -253,7 +255,8 @@ def times(column: Any, name: str, where: Where, form: str | None = None) -> NDAr
     """A column as unix seconds, (N,) int64, of UTC or of a clock without a zone.
 
     Reads numbers (seconds; above 1e11 milliseconds), ISO dates ("2010-12-01 08:26:00", with or
-    without a time, fraction, "T" or "Z"), datetime64, or ``form`` as datetime.strptime has it.
+    without a time, fraction, "T", "Z" or an offset as +02:00), datetime64, or ``form`` as
+    datetime.strptime has it.
     """
     values = column if isinstance(column, list) else np.asarray(column)
     if not isinstance(values, list):
@@ -269,13 +272,14 @@ def times(column: Any, name: str, where: Where, form: str | None = None) -> NDAr
         return _not_negative(_parse_form(values, name, where, form), name, where)
     if values and _is_number(values[0]):
         return _seconds(numbers(values, name, where), name, where)
+    if any(map(_ZONE.search, values)):
+        return _not_negative(_parse_form(values, name, where, None), name, where)
     try:
         stamps = np.array(values).astype("datetime64[s]")
         if np.isnat(stamps).any():
             raise ValueError
     except ValueError:
-        # A trailing Z is UTC, which is what we count in; NumPy alone refuses it.
-        values = [cell.strip().removesuffix("Z").removesuffix(" UTC") for cell in values]
+        values = [cell.strip() for cell in values]
         row = next((i for i, cell in enumerate(values) if not _is_stamp(cell)), -1)
         if row >= 0:
             raise DataError(
@@ -293,17 +297,24 @@ def _is_stamp(cell: str) -> bool:
         return False
 
 
-def _parse_form(values: list[str], name: str, where: Where, form: str) -> NDArray[np.int64]:
+def _parse_form(
+    values: list[str], name: str, where: Where, form: str | None
+) -> NDArray[np.int64]:
+    """Times by strptime, or (form None) ISO times with an offset such as +02:00."""
     seconds: dict[str, int] = {}  # shops repeat times: each distinct one is parsed once
     for row, cell in enumerate(values):
         if cell in seconds:
             continue
         try:
-            stamp = datetime.strptime(cell, form)
+            stamp = (
+                datetime.fromisoformat(cell.removesuffix(" UTC")) if form is None
+                else datetime.strptime(cell, form)
+            )
         except ValueError:
+            shown = "an ISO time" if form is None else f"time_format={form!r}"
             raise DataError(
-                f"{where(row)}: column {name!r} holds {cell!r}, which does not fit "
-                f"time_format={form!r}; correct either"
+                f"{where(row)}: column {name!r} holds {cell!r}, which does not fit {shown}; "
+                "correct either"
             ) from None
         stamp = stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
         seconds[cell] = math.floor(stamp.timestamp())

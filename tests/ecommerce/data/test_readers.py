@@ -96,6 +96,18 @@ def test_mapping_of_columns_and_headers(tmp_path: Path) -> None:
     assert rows_of(inter) == [("x", "1", 9.0), ("y", "2", 8.0)]
 
 
+@pytest.mark.parametrize(("cell", "seconds"), [
+    ("1300000000", 1_300_000_000), ("1300000000.9", 1_300_000_000),
+    ("1300000000123", 1_300_000_000), ("2011-03-13", 1_299_974_400),
+    ("2011-03-13 07:06:40", 1_300_000_000), ("2011-03-13T07:06:40.5", 1_300_000_000),
+    ("2011-03-13T07:06:40Z", 1_300_000_000), ("2011-03-13 09:06:40+02:00", 1_300_000_000),
+    ("2011-03-13 07:06:40 UTC", 1_300_000_000),
+])
+def test_forms_of_time(tmp_path: Path, cell: str, seconds: int) -> None:
+    path = write(tmp_path / "a.csv", f"user,item,time\nx,1,{cell}\n")
+    assert ec.read_interactions(path).times.tolist() == [seconds]
+
+
 def test_a_role_can_be_left_out(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "user,item,rating,time\nx,1,bad,also bad\n")
     assert rows_of(ec.read_interactions(path, value=False, time=False)) == [("x", "1")]
@@ -197,6 +209,8 @@ def test_frames_and_mappings() -> None:
     frame = pd.DataFrame(columns)
     frame["time"] = pd.to_datetime(frame["time"], unit="s")
     frame["item"] = frame["item"].astype("category")
+    assert rows_of(ec.read_interactions(frame)) == ROWS
+    frame["time"] = frame["time"].dt.tz_localize("UTC").dt.tz_convert("Asia/Shanghai")
     assert rows_of(ec.read_interactions(frame)) == ROWS
     floats = pd.DataFrame({"CustomerID": [17850.0, np.nan], "StockCode": ["a", "b"]})
     assert rows_of(ec.read_interactions(floats)) == [("17850", "a"), ("", "b")]
