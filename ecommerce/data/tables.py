@@ -82,33 +82,36 @@ def read_blocks(
     header = None if names is None else [name.strip() for name in names]
     with open_text(source, encoding) as text:
         for chunk in text_chunks(text):
-            first, cut = line, delimiter
+            cut = delimiter
             lines = chunk.removesuffix("\n").split("\n")
+            at: Sequence[int] = range(line, line + len(lines))  # the line of each row
             line += len(lines)
             columns: Any = None
             if quotes and '"' in chunk:
                 if _MARK in chunk or any(row.count('"') % 2 for row in lines):
-                    columns, further = _quoted_columns(lines, text, delimiter)
+                    columns, at, further = _quoted_columns(lines, text, delimiter, at[0])
                     line += further
                 else:
                     lines, cut = _unquoted(lines, delimiter), _MARK
             if columns is None:
                 # One split of all lines at once: no list a row, so several times the csv speed.
-                lines = [row for row in lines if row]  # blank lines are passed over
+                if not all(lines):  # blank lines are passed over
+                    at = [number for number, row in zip(at, lines) if row]
+                    lines = [row for row in lines if row]
                 width = lines[0].count(cut) + 1 if lines else 0
                 if all(row.count(cut) == width - 1 for row in lines):
                     cells = cut.join(lines).split(cut) if lines else []
                     columns = [cells[place::width] for place in range(width)]
             if columns and header is None:
-                header, first = [column[0].strip() for column in columns], first + 1
-                columns = [column[1:] for column in columns]
+                header = [column[0].strip() for column in columns]
+                columns, at = [column[1:] for column in columns], at[1:]
             if columns is None or (columns and len(columns) != len(header or ())):
                 _ragged(source, delimiter, len(header or ()), encoding, quotes)
             if columns and columns[0]:
                 assert header is not None
                 total += len(columns[0])
                 chosen = header if wanted is None else wanted
-                yield {c: columns[header.index(c)] for c in chosen}, _line_of(source, first)
+                yield {c: columns[header.index(c)] for c in chosen}, _line_of(source, at)
     if not total:
         raise DataError(f"{source}: no rows below the header; fetch or export it again")
 
@@ -123,27 +126,28 @@ def _unquoted(lines: list[str], delimiter: str) -> list[str]:
 
 
 def _quoted_columns(
-    lines: list[str], text: IO[str], delimiter: str
-) -> tuple[list[list[str]] | None, int]:
-    """Columns by the csv module, and how many lines past the chunk a quoted field ran on.
-
-    None where rows differ in width.
+    lines: list[str], text: IO[str], delimiter: str, first: int
+) -> tuple[list[list[str]] | None, list[int], int]:
+    """Columns by the csv module (None where rows differ in width), the line that each row begins
+    in, and how many lines past the chunk a quoted field ran on.
     """
     reader = csv.reader(chain((row + "\n" for row in lines), text), delimiter=delimiter)
-    rows = []
+    rows, at, begins = [], [], first
     for row in reader:
         if row:
             rows.append(row)
+            at.append(begins)
+        begins = first + reader.line_num
         if reader.line_num >= len(lines):
             break
     further = reader.line_num - len(lines)
     if len(set(map(len, rows))) > 1:
-        return None, further
-    return [list(column) for column in zip(*rows)], further
+        return None, at, further
+    return [list(column) for column in zip(*rows)], at, further
 
 
-def _line_of(source: Source, first: int) -> Where:
-    return lambda row: f"{source}, line {first + row}"
+def _line_of(source: Source, at: Sequence[int]) -> Where:
+    return lambda row: f"{source}, line {at[row]}"
 
 
 def _ragged(

@@ -32,6 +32,11 @@ BAD: dict[str, tuple[bytes, dict, str]] = {
     "NaN value": (b"user,item,rating\n1,2,3\n1,2,nan\n", {}, "line 3: column 'rating' is nan"),
     "infinite value": (b"user,item,rating\n1,2,inf\n", {}, "line 2: column 'rating' is inf"),
     "text value": (b"user,item,rating\n1,2,3\n4,5,high\n", {}, "line 3: column 'rating' 'high'"),
+    "after blank lines": (b"user,item,rating\n\n1,2,3\n\n4,5,x\n", {}, "line 5: column 'rating'"),
+    "after a long note": (b'user,item,rating,note\n1,2,3,"a\nb"\n4,5,x,\n', {}, "line 4: column"),
+    "many blocks on": (
+        b"user,item,rating,note\n" + (b'1,2,3,"' + b"a\n" * 50_000 + b'"\n') * 3
+        + b"4,5,6,\n" * 40_000 + b"7,8,x,\n", {}, "line 190005: column 'rating' 'x'"),
     "empty value": (b"user,item,rating\n1,2,\n", {}, "line 2: column 'rating' is empty"),
     "negative time": (b"user,item,time\n1,2,-5\n", {}, "line 2: column 'time' is -5 seconds"),
     "old date": (b"user,item,date\n1,2,1960-01-01\n", {}, "before 1970"),

@@ -45,6 +45,12 @@ def test_a_return_cancels_the_latest_earlier_purchases() -> None:
     assert reasons(inter, returns="keep") == ["kept"] * 7
 
 
+def test_returns_follow_the_times_not_the_file() -> None:
+    # The return stands first in the file; at its own moment the purchase comes before it.
+    inter = shop(("a", "x", -1, 20), ("a", "x", 1, 30), ("a", "x", 1, 20), ("a", "x", 1, 10))
+    assert reasons(inter) == ["return", "kept", "returned purchase", "kept"]
+
+
 def test_duplicates_of_one_event_or_pair() -> None:
     inter = shop(("a", "x", 1, 10), ("a", "x", 2, 10), ("a", "x", 4, 20), ("b", "x", 8, 10))
     cleaned, report = inter.clean()

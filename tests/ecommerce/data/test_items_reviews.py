@@ -45,13 +45,14 @@ def test_attributes_json(tmp_path: Path) -> None:
 def test_invoice_lines_give_one_row_an_item(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", (
         "InvoiceNo,StockCode,Description,UnitPrice\n1,a,MUG,2\n2,a,MUG,4\n3,a,mug?,9\n4,b,,0\n"
-        "5,a,MUG,0\n6,c,,\n7,,LOST,1\n"
+        "5,a,MUG,0\n6,c,,\n7,,LOST,1\n8,d,PEN,3\n9,d,INK,1\n"
     ))
     items = ec.read_items(path)
-    assert columns(items)["item"] == ["a", "b", "c"]
-    assert columns(items)["title"] == ["MUG", "", ""]
+    assert columns(items)["item"] == ["a", "b", "c", "d"]
+    assert columns(items)["title"] == ["MUG", "", "", "INK"]
     assert items["price"][:2].tolist() == [4.0, 0.0]  # the median of what was not free
     assert np.isnan(items["price"][2])
+    assert items["price"][3] == 2.0
 
 
 def test_items_by_id_and_in_another_order(tmp_path: Path) -> None:
