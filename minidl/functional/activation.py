@@ -166,8 +166,8 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
-    return _composed(lambda x: x * relu6(x + 3.0) / 6.0, input, inplace, "hardswish")
+    """x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)."""
+    return _applied(ops.Hardswish, input, inplace, "hardswish")
 
 
 def tanhshrink(input: Tensor) -> Tensor:

@@ -21,6 +21,26 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 @QUIET
+def relu_forward_ref(x, y):
+    np.maximum(x, 0, out=y)
+
+
+@piece
+def _relu_forward(x, y):
+    zero = x.dtype.type(0.0)
+    for i in range(x.size):
+        y[i] = zero if x[i] <= zero else x[i]
+
+
+@kernel(reference=relu_forward_ref, parallel=True, serial_below=_SERIAL_BELOW)
+def relu_forward(x, y):
+    """y = max(x, 0), NaN where x is."""
+    for p in prange(count_pieces(x.size, _PIECE)):
+        s, e = piece_bounds(p, _PIECE, x.size)
+        _relu_forward(x[s:e], y[s:e])
+
+
+@QUIET
 def relu_backward_ref(dy, y, dx):
     dx[:] = np.where(y <= 0, 0, dy)
 
@@ -128,6 +148,51 @@ def elu_backward(dy, x, alpha, scale, rate, dx):
     for p in prange(count_pieces(dy.size, _PIECE)):
         s, e = piece_bounds(p, _PIECE, dy.size)
         _elu_backward(dy[s:e], x[s:e], below, above, steep, dx[s:e])
+
+
+@QUIET
+def hardswish_forward_ref(x, y):
+    y[:] = x * np.clip(x + 3, 0, 6) / 6
+
+
+@piece
+def _hardswish_forward(x, y):
+    zero, three, six = x.dtype.type(0.0), x.dtype.type(3.0), x.dtype.type(6.0)
+    for i in range(x.size):
+        gate = x[i] + three
+        gate = zero if gate < zero else gate
+        gate = six if gate > six else gate
+        y[i] = x[i] * gate / six
+
+
+@kernel(reference=hardswish_forward_ref, parallel=True, serial_below=_SERIAL_BELOW)
+def hardswish_forward(x, y):
+    """y = x min(max(x + 3, 0), 6) / 6."""
+    for p in prange(count_pieces(x.size, _PIECE)):
+        s, e = piece_bounds(p, _PIECE, x.size)
+        _hardswish_forward(x[s:e], y[s:e])
+
+
+@QUIET
+def hardswish_backward_ref(dy, x, dx):
+    dx[:] = np.where(x <= -3, 0, np.where(x < 3, dy * (x / 3 + 0.5), dy))
+
+
+@piece
+def _hardswish_backward(dy, x, dx):
+    zero, half, three = x.dtype.type(0.0), x.dtype.type(0.5), x.dtype.type(3.0)
+    for i in range(dy.size):
+        inside = dy[i] * (x[i] / three + half)
+        inside = inside if x[i] < three else dy[i]
+        dx[i] = zero if x[i] <= -three else inside
+
+
+@kernel(reference=hardswish_backward_ref, parallel=True, serial_below=_SERIAL_BELOW)
+def hardswish_backward(dy, x, dx):
+    """dx = dy (x / 3 + 1 / 2) where -3 < x < 3, dy above, 0 below."""
+    for p in prange(count_pieces(dy.size, _PIECE)):
+        s, e = piece_bounds(p, _PIECE, dy.size)
+        _hardswish_backward(dy[s:e], x[s:e], dx[s:e])
 
 
 @QUIET

@@ -26,7 +26,9 @@ _BITS: dict[int, np.dtype[Any]] = {
 
 def large(x: Any) -> bool:
     """Whether x is an array worth a kernel call."""
-    return type(x) is np.ndarray and x.size >= KERNEL_FROM and x.dtype.itemsize >= 4
+    if type(x) is not np.ndarray or x.size < KERNEL_FROM:
+        return False
+    return x.dtype.kind == "f" and x.dtype.itemsize >= 4
 
 
 def suited(kernel: Any, x: Any) -> Any:
@@ -96,7 +98,8 @@ def chosen(keep: Array, x: Any, y: Any) -> Array:
 
 def power(x: Any, exponent: Any) -> Any:
     """x**exponent; small whole powers as products, for np.power takes 60 ns an element."""
-    if isinstance(x, PLAIN) and type(exponent) in (int, float):
+    plain = isinstance(x, PLAIN)
+    if plain and type(exponent) in (int, float):
         if exponent == 3:
             return x * x * x
         if exponent == 4:

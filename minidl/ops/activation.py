@@ -106,7 +106,7 @@ class Relu(Op):
 
     @staticmethod
     def forward(x):
-        out = np.maximum(x, 0)
+        out = _math.run(kernels.relu_forward, x) if _math.large(x) else np.maximum(x, 0)
         return out, (out,)
 
     @staticmethod
@@ -190,6 +190,31 @@ class Silu(Op):
             return (_math.run(kernels.silu_backward, dout, x),)
         s = _math.sigmoid(x)
         return (dout * s * (1 + x * (1 - s)),)
+
+
+class Hardswish(Op):
+    """Swish in straight lines (Howard et al. 2019, arXiv:1905.02244).
+
+        out = x min(max(x + 3, 0), 6) / 6
+        dx = dout (x / 3 + 1 / 2) where -3 < x < 3,   dout from 3 on,   0 up to -3
+
+    Shapes: out as x.
+    """
+
+    saves = ("x",)
+
+    @staticmethod
+    def forward(x):
+        return _math.run(kernels.hardswish_forward, x), (x,)
+
+    @staticmethod
+    def backward(dout, saved, needs):
+        (x,) = saved
+        if isinstance(dout, np.ndarray):
+            return (_math.run(kernels.hardswish_backward, dout, x),)
+        inside = (_math.values(x) > -3) & (_math.values(x) < 3)
+        bent = _math.masked(inside, dout * (x * (1 / 3) + 0.5))
+        return (bent + _math.masked(_math.values(x) >= 3, dout),)
 
 
 class Gelu(Op):

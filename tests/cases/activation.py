@@ -21,6 +21,7 @@ CASES = {
     "Relu": unary(away(0.0)),
     "LeakyRelu": unary(away(0.0), ({"slope": 0.01}, {"slope": -0.2}, {"slope": 1.5})),
     "Elu": unary(away(0.0), ELU),
+    "Hardswish": unary(away(-3.0, 3.0, scale=3.0)),
     "Silu": unary(any_number),
     "Gelu": unary(any_number),
     "GeluTanh": unary(any_number),

@@ -139,6 +139,18 @@ def test_rrelu_draws_slopes_between_its_limits():
     np.testing.assert_allclose(F.rrelu(x, 0.2, 0.4).array, -0.3)
 
 
+def test_relu_takes_integers_and_half_precision():
+    for dtype in (np.int64, np.float16):
+        x = tensor(np.arange(-1000, 1000).astype(dtype))
+        assert F.relu(x).dtype == dtype
+        np.testing.assert_array_equal(F.relu(x).array, np.maximum(x.array, 0))
+    half = leaf(np.linspace(-4, 4, 2000), np.float16)
+    for name in ("relu", "gelu", "silu", "softplus", "elu", "leaky_relu", "sigmoid", "hardswish"):
+        out = getattr(F, name)(half)
+        (dx,) = grad(out.sum(), half)
+        assert out.dtype == dx.dtype == np.float16, name
+
+
 def test_extremes_stay_finite():
     x = leaf([-1e4, 1e4], np.float32)
     for name in ("sigmoid", "softplus", "logsigmoid", "silu", "gelu", "mish", "elu", "tanh"):
