@@ -72,7 +72,7 @@ class BPR(Recommender):
         batch_size: int = 4096,
         negatives: int = 1,
         optimizer: str = "adagrad",
-        patience: int = 40,
+        patience: int = 80,
         seed: int = 0,
     ) -> None:
         super().__init__()
