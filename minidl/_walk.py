@@ -232,10 +232,13 @@ def _give(target: Any, part: Any, found: dict[int, list[Any]]) -> None:
 def _gather(pick: Node, part: Any) -> None:
     """Put the gradient of one output in its place among those of an op with several."""
     (node,) = pick.parents
+    assert pick.settings is not None
+    index = pick.settings["index"]
     if node.grad is None:
         node.grad = [None] * len(node.op.outputs)
-    assert pick.settings is not None
-    node.grad[pick.settings["index"]] = part
+    if index >= len(node.grad):  # an op with as many outputs as its settings say
+        node.grad += [None] * (index + 1 - len(node.grad))
+    node.grad[index] = part
 
 
 def _hooked(hooks: Sequence[Any], part: Any) -> Any:

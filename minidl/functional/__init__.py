@@ -26,6 +26,7 @@ from minidl.functional.comparison import *  # noqa: F403
 from minidl.functional.contraction import *  # noqa: F403
 from minidl.functional.creation import *  # noqa: F403
 from minidl.functional.cumulative import *  # noqa: F403
+from minidl.functional.diagonals import *  # noqa: F403
 from minidl.functional.index import *  # noqa: F403
 from minidl.functional.joining import *  # noqa: F403
 from minidl.functional.matrix import *  # noqa: F403
@@ -36,13 +37,14 @@ from minidl.functional.shape import *  # noqa: F403
 from minidl.functional.softmax import *  # noqa: F403
 from minidl.functional.sorting import *  # noqa: F403
 from minidl.functional.sparse import *  # noqa: F403
+from minidl.functional.splitting import *  # noqa: F403
 from minidl.functional.statistics import *  # noqa: F403
 from minidl.functional.transcendental import *  # noqa: F403
 
 FAMILIES = (
     "arithmetic", "attributes", "choice", "comparison", "contraction", "creation", "cumulative",
-    "index", "joining", "matrix", "randomness", "reduce", "scatter", "shape", "softmax",
-    "sorting", "sparse", "statistics", "transcendental",
+    "diagonals", "index", "joining", "matrix", "randomness", "reduce", "scatter", "shape",
+    "softmax", "sorting", "sparse", "splitting", "statistics", "transcendental",
 )  # fmt: skip
 NN_FAMILIES = (
     "activation", "layers", "losses_classification", "losses_ranking", "losses_regression",

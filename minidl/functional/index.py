@@ -1,6 +1,5 @@
-"""Reading and writing parts of a tensor: `x[...]`, `x[...] = v`, diagonals, windows, masks."""
+"""Reading and writing parts of a tensor: `x[...]`, `x[...] = v`, windows, masks."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,7 @@ from minidl.ops.elementwise import Alias
 from minidl.typing import Array
 
 __all__ = [
-    "argwhere", "diag", "diag_embed", "diagflat", "diagonal", "masked_select", "narrow",
-    "nonzero", "select", "tril", "triu",
+    "argwhere", "masked_select", "narrow", "nonzero", "select",
 ]  # fmt: skip
 
 _REST = (Ellipsis,)
@@ -38,15 +36,15 @@ _REST = (Ellipsis,)
 def _getitem(self: Tensor, key: Any) -> Tensor:
     """x[key], as in PyTorch; whole numbers, slices, None and ... give a view."""
     if type(key) is int:
-        return _view(self, (key, Ellipsis), (key,))
+        return view_at(self, (key, Ellipsis), (key,))
     if type(key) is slice:
-        return _view(self, key, (slice_key(key),))
+        return view_at(self, key, (slice_key(key),))
     if type(key) is tuple:
         plain = _quick_key(key)
         if plain is not None:
-            return _view(self, *plain)
+            return view_at(self, *plain)
     basic, picks = parse(key, self.array.shape)
-    x = self if basic is None else _view(self, views.place_of(basic), basic)
+    x = self if basic is None else view_at(self, views.place_of(basic), basic)
     return _pick(x, picks) if picks else x
 
 
@@ -69,7 +67,7 @@ def _quick_key(key: tuple[Any, ...]) -> Any:
     return (key if dots else (*key, Ellipsis)), tuple(kept)
 
 
-def _view(x: Tensor, place: Any, key: tuple[Any, ...]) -> Tensor:
+def view_at(x: Tensor, place: Any, key: tuple[Any, ...], recorded: bool = True) -> Tensor:
     """`apply(Slice, x, key=key)`, without what the general case costs."""
     if x.origin is not None:
         refresh(x)
@@ -86,7 +84,7 @@ def _view(x: Tensor, place: Any, key: tuple[Any, ...]) -> Tensor:
         out.origin = (x, ((views.Slice, settings),))
     else:
         out.origin = (owner[0], (*owner[1], (views.Slice, settings)))
-    if x.requires_grad and _mode.grad:
+    if recorded and x.requires_grad and _mode.grad:
         out.node = node = Node(views.Slice, settings, (array.shape,), _ONE, (x.node or x,))
         out.requires_grad = True
         if observers:
@@ -128,7 +126,7 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         _write(self, self.array if place is None else self.array[place], picks, value)
         return
     check_may_change(self, "x[index] = value")
-    target = self if basic is None else _view(self, place, basic)
+    target = self if basic is None else view_at(self, place, basic)
     if not picks and _same_view(target, value):
         return  # x[i] += v has changed it through the view
     value = cast(as_tensor(value, self), self.dtype)
@@ -189,12 +187,6 @@ def _same_view(target: Tensor, value: Any) -> bool:
     )
 
 
-def _iter(self: Tensor) -> Iterator[Tensor]:
-    if not self.array.ndim:
-        raise TypeError("iteration over a 0-d tensor; take its value with .item()")
-    return (_view(self, (i, Ellipsis), (i,)) for i in range(len(self.array)))
-
-
 def _reversed(self: Tensor) -> Tensor:
     flipped: Tensor = self.flip(0) if self.ndim else self
     return flipped
@@ -207,7 +199,6 @@ def _contains(self: Tensor, element: Any) -> bool:
 
 Tensor.__getitem__ = _getitem  # type: ignore[method-assign, assignment, attr-defined]
 Tensor.__setitem__ = _setitem  # type: ignore[method-assign, assignment, attr-defined]
-Tensor.__iter__ = _iter  # type: ignore[method-assign, assignment, attr-defined]
 Tensor.__reversed__ = _reversed  # type: ignore[method-assign, assignment, attr-defined]
 Tensor.__contains__ = _contains  # type: ignore[method-assign, assignment, attr-defined, operator]
 
@@ -252,76 +243,6 @@ def _unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 
 Tensor.unfold = _unfold  # type: ignore[attr-defined]
-
-
-# diagonals and triangles
-
-
-@method
-def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The elements at i in `dim1` and i + offset in `dim2`, as the last axis: a view."""
-    first = one_axis(dim1, input.ndim, "diagonal")
-    second = one_axis(dim2, input.ndim, "diagonal")
-    if first == second:
-        raise RuntimeError(f"diagonal: dim1 {dim1} and dim2 {dim2} are the same axis")
-    return apply(views.Diagonal, input, offset=offset, first=first, second=second)
-
-
-@method
-def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """Zeros with the last axis of `input` as the diagonal of two new axes."""
-    first = one_axis(dim1, input.ndim + 1, "diag_embed")
-    second = one_axis(dim2, input.ndim + 1, "diag_embed")
-    if first == second:
-        raise RuntimeError(f"diag_embed: dim1 {dim1} and dim2 {dim2} are the same axis")
-    size = input.shape[-1] + abs(offset)
-    shape = list(input.shape[:-1])
-    for axis in sorted((first, second)):
-        shape.insert(axis, size)
-    if first > second:
-        first, second, offset = second, first, -offset
-    settings = (("first", first), ("offset", offset), ("second", second))
-    return apply(views.PutView, input, path=((views.Diagonal, settings),), shape=tuple(shape))
-
-
-@method
-def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """A matrix's diagonal, or the matrix that has the vector as its diagonal."""
-    if input.ndim == 1:
-        return diag_embed(input, diagonal)
-    if input.ndim != 2:
-        raise RuntimeError(
-            f"diag: a vector or a matrix is needed, got shape {input.shape}; "
-            "see diagonal() and diag_embed()"
-        )
-    return input.diagonal(diagonal).clone()
-
-
-@method
-def diagflat(input: Tensor, offset: int = 0) -> Tensor:
-    """The matrix that has all elements of `input` as its diagonal."""
-    return diag_embed(reshape(input, -1), offset)
-
-
-def _triangle(input: Tensor, keep_below: bool, diagonal: int, name: str) -> Tensor:
-    if input.ndim < 2:
-        raise RuntimeError(f"{name}: at least two axes are needed, got shape {input.shape}")
-    rows, columns = input.shape[-2:]
-    keep = np.tri(rows, columns, diagonal if keep_below else diagonal - 1, dtype=bool)
-    keep = np.broadcast_to(keep if keep_below else ~keep, input.shape)
-    return input.masked(keep)
-
-
-@method
-def tril(input: Tensor, diagonal: int = 0) -> Tensor:
-    """Zeros above a diagonal of each matrix."""
-    return _triangle(input, True, diagonal, "tril")
-
-
-@method
-def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    """Zeros below a diagonal of each matrix."""
-    return _triangle(input, False, diagonal, "triu")
 
 
 # by masks

@@ -1,4 +1,4 @@
-"""Several tensors as one, one as several, and one repeated."""
+"""Several tensors as one, and one repeated."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +13,8 @@ from minidl.ops import shape as ops
 from minidl.ops.index import TakeRows
 
 __all__ = [
-    "cat", "chunk", "column_stack", "concat", "concatenate", "dsplit", "dstack", "hsplit",
-    "hstack", "meshgrid", "repeat_interleave", "row_stack", "split", "split_with_sizes", "stack",
-    "tensor_split", "tile", "unbind", "vsplit", "vstack",
+    "cat", "column_stack", "concat", "concatenate", "dstack", "hstack", "meshgrid",
+    "repeat_interleave", "row_stack", "stack", "tile", "vstack",
 ]  # fmt: skip
 
 
@@ -43,6 +42,12 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
                 f"{x.shape}, the first {shape}"
             )
     return apply(ops.Concat, *_one_dtype(tensors), axis=along)
+
+
+@method
+def concat_parts(input: Tensor, parts: Sequence[Any], axis: int) -> Tensor:
+    """`cat` of tensors and arrays of one dtype, for the backward of `Sections`."""
+    return apply(ops.Concat, *parts, axis=axis)
 
 
 def _one_dtype(tensors: list[Tensor]) -> list[Tensor]:
@@ -104,101 +109,6 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Along the second axis; vectors are columns."""
     return cat([reshape(x, (x.array.size, 1)) if x.ndim < 2 else x for x in tensors], 1)
-
-
-# one as several: views
-
-
-@method
-def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of `split_size` each along `dim` (the last may be shorter), or of the given sizes."""
-    if not isinstance(split_size_or_sections, (int, np.integer)):
-        return split_with_sizes(tensor, split_size_or_sections, dim)
-    axis, size = _axis(tensor, dim, "split"), int(split_size_or_sections)
-    count = tensor.shape[axis]
-    if size < 0 or (size == 0 and count):
-        raise RuntimeError(f"split: split_size must be above 0, got {size}")
-    starts = range(0, count, size) if count else (0,)
-    return tuple([_between(tensor, axis, i, min(i + size, count)) for i in starts])
-
-
-@method
-def split_with_sizes(
-    tensor: Tensor, split_sizes: Sequence[int], dim: int = 0
-) -> tuple[Tensor, ...]:
-    """Views of these sizes along `dim`; they must add up to its size."""
-    axis, sizes = _axis(tensor, dim, "split"), [int(n) for n in split_sizes]
-    if sum(sizes) != tensor.shape[axis] or min(sizes, default=0) < 0:
-        raise RuntimeError(
-            f"split: sizes {sizes} must add up to {tensor.shape[axis]}, the size of dim {dim}"
-        )
-    ends = np.cumsum(sizes).tolist()
-    return tuple([_between(tensor, axis, end - n, end) for n, end in zip(sizes, ends)])
-
-
-@method
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most `chunks` views along `dim`, of equal size but for the last."""
-    if chunks < 1:
-        raise RuntimeError(f"chunk: chunks must be above 0, got {chunks}")
-    count = input.shape[_axis(input, dim, "chunk")]
-    if not count:
-        return split_with_sizes(input, [0] * chunks, dim)
-    return split(input, -(-count // chunks), dim)
-
-
-@method
-def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views along `dim`: so many of about equal size, or cut before the given indices."""
-    axis = _axis(input, dim, "tensor_split")
-    count = input.shape[axis]
-    cuts: Any = indices_or_sections
-    if isinstance(cuts, Tensor):
-        cuts = cuts.tolist()
-    if isinstance(cuts, (int, np.integer)):
-        if cuts < 1:
-            raise RuntimeError(f"tensor_split: sections must be above 0, got {cuts}")
-        small, longer = divmod(count, int(cuts))
-        sizes = [small + 1] * longer + [small] * (int(cuts) - longer)
-        cuts = np.cumsum(sizes)[:-1].tolist()
-    ends = [*cuts, count]
-    return tuple([_between(input, axis, a, b) for a, b in zip([0, *cuts], ends)])
-
-
-@method
-def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """`tensor_split` along the second axis, or the only one of a vector."""
-    return tensor_split(input, indices_or_sections, 0 if input.ndim == 1 else 1)
-
-
-@method
-def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """`tensor_split` along the first axis."""
-    return tensor_split(input, indices_or_sections, 0)
-
-
-@method
-def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """`tensor_split` along the third axis."""
-    return tensor_split(input, indices_or_sections, 2)
-
-
-@method
-def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """A view for each index of `dim`."""
-    axis = _axis(input, dim, "unbind")
-    before = (slice(None),) * axis
-    return tuple([input[(*before, i)] for i in range(input.shape[axis])])
-
-
-def _axis(x: Tensor, dim: int, name: str) -> int:
-    if not x.ndim:
-        raise RuntimeError(f"{name}: a 0-d tensor cannot be divided")
-    return one_axis(dim, x.ndim, name)
-
-
-def _between(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
-    return x[(*(slice(None),) * axis, slice(start, stop))]
 
 
 # repeated

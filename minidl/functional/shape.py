@@ -268,10 +268,9 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     for shift, axis in zip(moves, axes):
         size = input.shape[axis] if input.ndim else 1
         if size and shift % size:
-            before = (slice(None),) * axis
             cut = size - shift % size
-            parts = out[(*before, slice(cut, None))], out[(*before, slice(None, cut))]
-            out = apply(ops.Concat, *parts, axis=axis)
+            head, tail = out.split((cut, size - cut), axis)
+            out = apply(ops.Concat, tail, head, axis=axis)
     return apply1(ops.Clone, out) if out is input else out
 
 

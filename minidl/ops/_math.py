@@ -225,6 +225,14 @@ def write_part(out: Array, path: tuple[Any, ...], value: Any) -> None:
         out.reshape(-1)[places] = value
 
 
+def concat(parts: list[Any], axis: int) -> Any:
+    """Arrays, or Tensors, one after another along an axis."""
+    if all(isinstance(x, PLAIN) for x in parts):
+        return np.concatenate(parts, axis)
+    on_tape = next(x for x in parts if not isinstance(x, PLAIN))
+    return on_tape.concat_parts(parts, axis)
+
+
 def permute(x: Any, axes: tuple[int, ...]) -> Any:
     """Axes in another order."""
     return np.transpose(x, axes) if isinstance(x, PLAIN) else x.permute(axes)

@@ -88,6 +88,40 @@ class Unfold(Copy):
         return (_math.add_flat(dout, places, shape),)
 
 
+class Sections(Copy):
+    """All parts of an array along an axis, one after another: as one op, for one gradient.
+
+        out_i = the next sizes[i] slices of x;   dx = [dout_0, dout_1, ...], 0 for an unused one
+
+    single: each part is one slice, without the axis. The parts are views.
+    Shapes: x (..., T, ...); out_i (..., sizes[i], ...), or (..., ...) if single.
+    """
+
+    saves = ("shape",)
+
+    @staticmethod
+    def forward(x, *, axis, sizes, single):
+        before, start, parts = (slice(None),) * axis, 0, []
+        for size in sizes:
+            place = start if single else slice(start, start + size)
+            parts.append(x[(*before, place, ...)])
+            start += size
+        return tuple(parts), (x.shape,)
+
+    @staticmethod
+    def backward(dout, saved, needs, *, axis, sizes, single):
+        (shape,) = saved
+        dtype = next(d.dtype for d in dout if d is not None)
+        parts = []
+        for i, size in enumerate(sizes):
+            wide = (*shape[:axis], size, *shape[axis + 1 :])
+            part = dout[i] if i < len(dout) else None
+            if part is None:
+                part = np.broadcast_to(dtype.type(0), wide)
+            parts.append(part.reshape(wide) if single else part)
+        return (_math.concat(parts, axis),)
+
+
 class PutView(Copy):
     """Zeros, but for one part.
 

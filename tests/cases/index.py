@@ -58,6 +58,15 @@ def unfold(rng):
         yield Case((rng.standard_normal(shape),), {"axis": axis, "size": size, "step": step})
 
 
+def sections(rng):
+    for shape, axis, sizes, single in (
+        ((5, 2), 0, (2, 3), False), ((2, 3), 1, (1, 1, 1), True), ((2, 4, 2), 1, (4, 0), False),
+        ((3,), 0, (1, 1, 1), True), ((0, 2), 1, (1, 1), True),
+    ):  # fmt: skip
+        settings = {"axis": axis, "sizes": sizes, "single": single}
+        yield Case((rng.standard_normal(shape),), settings, f"{shape} {settings}")
+
+
 def put_view(rng):
     for shape, path in PATHS:
         x = rng.standard_normal(part(shape, path))
@@ -117,6 +126,7 @@ CASES = {
     "Diagonal": lambda rng: list(diagonal(rng)),
     "PutFlat": lambda rng: list(put_flat(rng)),
     "PutView": lambda rng: list(put_view(rng)),
+    "Sections": lambda rng: list(sections(rng)),
     "Slice": lambda rng: list(slices(rng)),
     "TakeFlat": lambda rng: list(take_flat(rng)),
     "TakeRows": lambda rng: list(take_rows(rng)),

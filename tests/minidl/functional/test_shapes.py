@@ -132,6 +132,19 @@ def test_functions_that_torch_has_no_samples_of_here():
         np.testing.assert_array_equal(ours.array, theirs.numpy(), err_msg=f"call {number}")
 
 
+def test_parts_that_are_not_used_have_no_gradient_and_the_others_theirs():
+    x = numbers(4, 3, requires_grad=True)
+    first, _, last = x.unbind(1)
+    (first * last).sum().backward()
+    np.testing.assert_array_equal(x.grad.array[:, 0], x.array[:, 2])
+    np.testing.assert_array_equal(x.grad.array[:, 1], 0 * x.array[:, 1])
+    y = x * 1.0
+    parts = y.split(1)
+    parts[1].mul_(10.0)  # the other parts, and the whole, see it
+    (parts[1].sum() + y.sum() + parts[0].sum()).backward()
+    np.testing.assert_array_equal(x.grad.array[:, 1], [2, 20, 1, 1])
+
+
 def test_what_a_tensor_says_of_itself():
     x = minidl.zeros(2, 3, 4)
     assert x.size() == (2, 3, 4)
