@@ -68,10 +68,12 @@ _LAZY = {
 _LAZY_NAMES = {
     "RowSparse": "minidl.sparse",
     "get_num_threads": "minidl.kernels",
+    "get_rng_state": "minidl.random",
     "load": "minidl.io",
     "manual_seed": "minidl.random",
     "save": "minidl.io",
     "set_num_threads": "minidl.kernels",
+    "set_rng_state": "minidl.random",
 }
 
 __all__ = [

@@ -83,5 +83,17 @@ def leftovers(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     for file in target.parent.glob(f".{target.name}.*.tmp"):
         pid = file.name[len(target.name) + 2 :].split(".")[0]
-        if pid.isdigit() and int(pid) != os.getpid() and not Path(f"/proc/{pid}").exists():
+        if pid.isdigit() and not _is_running(int(pid)):
             yield file
+
+
+def _is_running(pid: int) -> bool:
+    if os.name != "posix":
+        return True  # no harmless way to ask
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True

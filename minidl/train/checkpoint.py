@@ -63,9 +63,10 @@ class Checkpoint(Callback):
         if not isinstance(resume, bool):
             self._make()
             return load(resume)
-        if resume and self.last.exists():
-            for file in leftovers(self.last):
+        if resume:
+            for file in (*leftovers(self.last), *leftovers(self.best_path)):
                 file.unlink(missing_ok=True)
+        if resume and self.last.exists():
             return load(self.last)
         if not resume and self.last.exists():
             raise FileExistsError(

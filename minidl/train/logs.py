@@ -89,7 +89,7 @@ class JSONLog(Callback):
 
     def on_step_end(self, run: "Run") -> None:
         if run.step % self.every == 0:
-            values = {"epoch": run.epoch, "loss": run.loss_value, "lr": run.lr()}
+            values = {"epoch": run.epoch + 1, "loss": run.loss_value, "lr": run.lr()}
             self._write({"event": "step", "step": run.step, **values})
 
     def on_epoch_end(self, run: "Run") -> None:

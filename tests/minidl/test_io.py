@@ -4,6 +4,8 @@ import io as python_io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from contextlib import suppress
 
@@ -379,6 +381,18 @@ def test_the_old_file_survives_a_failure(path, monkeypatch, broken):
     monkeypatch.undo()
     assert load(path) == "old"
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_what_killed_processes_left_is_found(tmp_path):
+    from minidl.io.files import leftovers
+
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for pid in (gone.pid, os.getpid(), 1, "x"):
+        (tmp_path / f".run.{pid}.abc.tmp").write_text("half")
+    (tmp_path / ".other.1.abc.tmp").write_text("")
+    assert [p.name for p in leftovers(tmp_path / "run")] == [f".run.{gone.pid}.abc.tmp"]
+    assert list(leftovers(tmp_path / "none" / "run")) == []
 
 
 def test_a_link_stays_a_link(tmp_path):

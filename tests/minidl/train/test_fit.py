@@ -21,6 +21,7 @@ from minidl.train import (
     TimeBudget,
     fit,
 )
+from minidl.train.guard import is_finite
 
 
 def sample_data(rows=50, seed=0):
@@ -458,6 +459,34 @@ def test_a_bad_weight_and_a_bad_input_are_named(tmp_path):
     with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="part 0 of the batch"):
         fit(model, DataLoader(TensorDataset(x, y), 50), loss=F.cross_entropy,
             optimizer=optim.SGD(model.parameters(), 0.1))  # fmt: skip
+
+
+def test_finite_numbers_whose_squares_are_not_are_finite():
+    large = np.full(100, 1e30, np.float32)
+    assert is_finite(large)
+    assert is_finite(np.ones(3, np.float16))
+    assert is_finite(np.zeros((0, 2)))
+    assert is_finite(np.arange(3))
+    for bad in (np.nan, np.inf, -np.inf):
+        large[7] = bad
+        assert not is_finite(large)
+        assert not is_finite(large[::7])
+        assert not is_finite(np.array([1, bad], np.float16))
+
+
+def test_tables_with_row_sparse_gradients():
+    minidl.manual_seed(0)
+    table = nn.Embedding(20, 4, sparse=True)
+    ids = np.arange(40) % 5
+    batches = DataLoader(TensorDataset(ids, np.ones((40, 4), np.float32)), 8)
+    before = table.weight.array.copy()
+    history = fit(table, batches, loss=F.mse_loss, epochs=3, clip_norm=1.0,
+                  optimizer=optim.SparseAdam(table.parameters(), lr=0.1))  # fmt: skip
+    assert history["loss"][-1] < history["loss"][0]
+    assert np.array_equal(table.weight.array[5:], before[5:])
+    table.weight.array[3] = 1e30  # its gradient is finite, the loss is not
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="the loss is inf"):
+        fit(table, batches, loss=F.mse_loss, optimizer=optim.SparseAdam(table.parameters()))
 
 
 # bad arguments
