@@ -7,8 +7,8 @@ and states are (V, D). Nothing here takes longer for a longer table.
 import numpy as np
 
 from minidl.kernels._jit import kernel, piece, prange
-from minidl.kernels._prefetch import prefetch
 from minidl.kernels._pieces import count_pieces, piece_bounds, rows_a_piece
+from minidl.kernels._prefetch import prefetch
 
 _PIECE = 4_096  # elements
 _SERIAL_BELOW = 1_000_000  # bound by memory, which one core nearly fills: 0.62 ms against 0.72
