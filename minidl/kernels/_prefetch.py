@@ -43,4 +43,4 @@ class _Prefetch(_Compilable):
         return self._dispatcher
 
 
-prefetch = _Prefetch(_nothing, ("contract",), inline=True)
+prefetch: Any = _Prefetch(_nothing, ("contract",), inline=True)
