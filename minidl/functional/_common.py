@@ -108,5 +108,10 @@ def chosen(x: Tensor, indices: Array, axis: int) -> Tensor:
     """Elements of x by their index along an axis, as np.take_along_axis, with their gradient."""
     if not (x.requires_grad and _mode.grad):
         return Tensor(np.take_along_axis(x.array, indices, axis))
-    places = np.arange(x.array.size).reshape(x.shape)
-    return x.take_flat(np.take_along_axis(places, indices, axis))
+    size, after = x.shape[axis], math.prod(x.shape[axis + 1 :])
+    before = math.prod(x.shape[:axis])
+    first = np.arange(before)[:, None, None] * (size * after) + np.arange(
+        after
+    )  # (before, 1, after)
+    places = first + indices.reshape(before, indices.shape[axis], after) * after
+    return x.take_flat(places.reshape(indices.shape))
