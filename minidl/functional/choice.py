@@ -108,6 +108,10 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     fill = as_tensor(value, input)
     if fill.ndim:
         raise ValueError(f"masked_fill: value must be one number, got shape {fill.shape}")
+    if input.dtype.kind in "iu" and not np.isfinite(fill.array):
+        raise ValueError(
+            f"masked_fill: {fill.item()} does not fit a tensor of {input.dtype}; use .float() first"
+        )
     return apply(ops.Where, mask.array, cast(fill, input.dtype), input)
 
 

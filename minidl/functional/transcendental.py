@@ -22,7 +22,14 @@ __all__ = [
 
 def _one_op(name: str, op: Any, line: str) -> Any:
     def function(input: Tensor) -> Tensor:
-        return apply1(op, input)
+        try:  # costs nothing where nothing is wrong
+            return apply1(op, input)
+        except AttributeError:
+            if isinstance(input, Tensor):
+                raise
+            raise TypeError(
+                f"{name}: a Tensor is needed, got {type(input).__name__}; use minidl.tensor(...)"
+            ) from None
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = line

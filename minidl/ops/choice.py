@@ -23,7 +23,7 @@ class Abs(Op):
 
     @staticmethod
     def forward(x):
-        return np.abs(x), (_sign(x),)
+        return np.abs(x), (_sign(x) if x.dtype.kind == "f" else None,)
 
     @staticmethod
     def backward(dout, saved, needs):

@@ -202,6 +202,8 @@ def test_operators_both_ways():
         np.testing.assert_array_equal((number < x).array, number < x.array)
         np.testing.assert_array_equal((number == x).array, number == x.array)
     assert abs(x).array.tolist() == [3, 2]
+    assert abs(tensor([-3, 2])).tolist() == [3, 2]
+    assert abs(tensor([True])).tolist() == [True]
     assert isinstance(array * x, minidl.Tensor)
     assert (x == "text") is False
     assert (x != None) is True  # noqa: E711
@@ -301,6 +303,12 @@ def test_large_arrays_choose_as_small_ones(rng):
         (lambda x: minidl.div(x, 2, rounding_mode="up"), ValueError, "rounding_mode 'up' must be"),
         (lambda x: tensor([2]) ** -1, ValueError, "negative integer powers"),
         (lambda x: tensor([True]) ** tensor([True]), TypeError, "bool tensors have no powers"),
+        (lambda x: minidl.exp(2.0), TypeError, "exp: a Tensor is needed, got float"),
+        (
+            lambda x: tensor([1]).masked_fill(tensor([True]), -inf),
+            ValueError,
+            "masked_fill: -inf does not fit a tensor of int64",
+        ),
         (lambda x: x.masked_fill(x, 1.0), TypeError, "mask must be bool, got float64"),
         (lambda x: x < tensor([1.0] * 3), ValueError, r"lt: shapes \(2,\) and \(3,\) do not"),
         (lambda x: minidl.maximum(x, tensor([1.0] * 3)), ValueError, "maximum: shapes do not"),
