@@ -76,6 +76,8 @@ def audit(split: Split) -> Audit:
     for name in ("train", "test"):
         if name not in present:
             found.append(Finding("empty part", "leak", name, 0, 0, f"the {name} part has no rows"))
+    if not present:
+        return Audit(split.protocol, tuple(found))
     if not _same_ids(list(present.values())):
         found.append(Finding(
             "different ids", "leak", ", ".join(present), 1, 1,
@@ -83,11 +85,16 @@ def audit(split: Split) -> Audit:
             "make them by split() or select() from one Interactions",
         ))
         return Audit(split.protocol, tuple(found))
-    for first, second in combinations(present, 2):
-        found += _shared(first, present[first], second, present[second])
-        found += _in_time(first, present[first], second, present[second], split)
-    for name, part in present.items():
-        found += _duplicates(name, part)
+    timed = all(part.times is not None for part in present.values())
+    pairs = _numbered(present, ("users", "items"))
+    events = _numbered(present, ("users", "items", "times")) if timed else pairs
+    moments = _numbered(present, ("users", "times")) if timed else None
+    for a, b in combinations(present, 2):
+        found += _shared(a, b, pairs, events, timed)
+        if moments is not None:
+            found += _in_time(a, present[a], b, present[b], moments, split)
+    for name in present:
+        found += _duplicates(name, events[name], timed)
     if "train" in present and "test" in present:
         found += _unknown(present)
     rank = {"leak": 0, "warning": 1, "note": 2}
@@ -103,54 +110,59 @@ def _same_ids(parts: list[Interactions]) -> bool:
     )
 
 
-def _pairs(part: Interactions) -> NDArray[np.int64]:
-    return part.users.astype(np.int64) * part.n_items + part.items
-
-
-def _events(*parts: Interactions) -> list[NDArray[np.int64]]:
-    """A number for each row of each part, equal where user, item and time (if known) are."""
-    keys = [np.concatenate([_pairs(part) for part in parts])]
-    timed = [part.times for part in parts if part.times is not None]
-    if len(timed) == len(parts):
-        keys.append(np.concatenate(timed))
+def _numbered(
+    parts: dict[str, Interactions], columns: tuple[str, ...]
+) -> dict[str, NDArray[np.int64]]:
+    """A number for each row of each part, equal where these columns are; one sort for all parts."""
+    keys = [np.concatenate([getattr(part, name) for part in parts.values()]) for name in columns]
     order = np.lexsort(keys)
     new = np.zeros(len(order), np.int64)
     for key in keys:
         new[1:] |= key[order[1:]] != key[order[:-1]]
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.cumsum(new)
-    return np.split(numbers, np.cumsum([len(part) for part in parts])[:-1])
+    ends = np.cumsum([len(part) for part in parts.values()])
+    return dict(zip(parts, np.split(numbers, ends[:-1])))
 
 
-def _shared(a: str, first: Interactions, b: str, second: Interactions) -> list[Finding]:
+def _count_in(rows: NDArray[np.int64], known: NDArray[np.int64]) -> int:
+    """How many of these numbers are among the known ones."""
+    seen = np.zeros(int(max(rows.max(), known.max())) + 1, bool)
+    seen[known] = True
+    return int(np.count_nonzero(seen[rows]))
+
+
+def _shared(
+    a: str, b: str, pairs: dict[str, NDArray[np.int64]], events: dict[str, NDArray[np.int64]],
+    timed: bool,
+) -> list[Finding]:
     """Rows of one part that stand in the other, and pairs bought again."""
     found = []
-    one, two = _events(first, second)
-    same = int(np.isin(two, one).sum())
-    timed = first.times is not None and second.times is not None
+    same, total = _count_in(events[b], events[a]), len(events[b])
     if same:
         what = "user, item and time" if timed else "user and item"
         found.append(Finding(
-            "shared rows", "leak", f"{a}, {b}", same, len(second),
-            f"{same:,} of {len(second):,} {b} rows stand in {a} too (same {what}): a model has "
+            "shared rows", "leak", f"{a}, {b}", same, total,
+            f"{same:,} of {total:,} {b} rows stand in {a} too (same {what}): a model has "
             "seen the answer; remove duplicates with clean() before splitting",
         ))
-    again = int(np.isin(_pairs(second), _pairs(first)).sum()) - same
+    again = _count_in(pairs[b], pairs[a]) - same
     if timed and again > 0:
         found.append(Finding(
-            "repeated pairs", "note", f"{a}, {b}", again, len(second),
-            f"{again:,} of {len(second):,} {b} rows repeat a user's purchase in {a} at another "
+            "repeated pairs", "note", f"{a}, {b}", again, total,
+            f"{again:,} of {total:,} {b} rows repeat a user's purchase in {a} at another "
             "time: evaluate() leaves them out unless mask='none'",
         ))
     return found
 
 
 def _in_time(
-    a: str, first: Interactions, b: str, second: Interactions, split: Split
+    a: str, first: Interactions, b: str, second: Interactions,
+    moments: dict[str, NDArray[np.int64]], split: Split,
 ) -> list[Finding]:
     """Rows of the later part that are not later."""
-    if first.times is None or second.times is None:
-        return []
+    assert first.times is not None
+    assert second.times is not None
     found = []
     latest = np.full(first.n_users, -1, np.int64)
     np.maximum.at(latest, first.users, first.times)
@@ -168,8 +180,7 @@ def _in_time(
             f"{early:,} of {len(second):,} {b} rows are older than a {a} row of the same user: "
             f"{why}",
         ))
-    moments = np.unique(_moment(first))
-    tied = int(np.isin(_moment(second), moments).sum())
+    tied = _count_in(moments[b], moments[a])
     if tied and not random:
         how = (
             "their order was drawn at random" if "random order" in split.protocol else
@@ -196,21 +207,14 @@ def _in_time(
     return found
 
 
-def _moment(part: Interactions) -> NDArray[np.void]:
-    """(user, time) of each row as one comparable value, (N,)."""
-    assert part.times is not None
-    # Complex numbers sort by both parts: exact for codes and for times below 2**53.
-    return part.users.astype(np.float64) + 1j * part.times.astype(np.float64)  # type: ignore
-
-
-def _duplicates(name: str, part: Interactions) -> list[Finding]:
-    extra = len(part) - len(np.unique(_events(part)[0]))
+def _duplicates(name: str, events: NDArray[np.int64], timed: bool) -> list[Finding]:
+    extra = len(events) - len(np.unique(events))
     if not extra:
         return []
-    what = "user, item and time" if part.times is not None else "user and item"
+    what = "user, item and time" if timed else "user and item"
     return [Finding(
-        "duplicates", "note" if name == "train" else "warning", name, extra, len(part),
-        f"{extra:,} of {len(part):,} {name} rows repeat another {name} row (same {what})",
+        "duplicates", "note" if name == "train" else "warning", name, extra, len(events),
+        f"{extra:,} of {len(events):,} {name} rows repeat another {name} row (same {what})",
     )]
 
 

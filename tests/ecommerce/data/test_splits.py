@@ -310,6 +310,9 @@ def test_audit_finds_other_ids_and_empty_parts(rng) -> None:
     report = audit({**parts, "test": parts["test"].select(np.array([], int))})
     assert [f.parts for f in report.of("empty part")] == ["test"]
     assert report.to_dict()["ok"] is False
+    nothing = parts["test"].select(np.array([], int))
+    report = audit({"train": nothing, "valid": None, "test": nothing})
+    assert [f.parts for f in report.findings] == ["train", "test"]
 
 
 def test_split_works_with_evaluate(rng) -> None:
