@@ -61,8 +61,7 @@ def _triangle(input: Tensor, keep_below: bool, diagonal: int, name: str) -> Tens
         raise RuntimeError(f"{name}: at least two axes are needed, got shape {input.shape}")
     rows, columns = input.shape[-2:]
     keep = np.tri(rows, columns, diagonal if keep_below else diagonal - 1, dtype=bool)
-    keep = np.broadcast_to(keep if keep_below else ~keep, input.shape)
-    return input.masked(keep)
+    return input.masked(keep if keep_below else ~keep)
 
 
 @method

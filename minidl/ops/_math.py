@@ -79,10 +79,12 @@ def masked(keep: Array, x: Any) -> Any:
     """x where `keep`, 0 elsewhere: not a product, for 0 * inf is NaN."""
     if not isinstance(x, PLAIN):
         return x.masked(keep)
-    if x.size < KERNEL_FROM or keep.shape != x.shape:
+    if x.size < KERNEL_FROM or (keep.shape != x.shape and x.dtype.kind != "f"):
         return np.where(keep, x, x.dtype.type(0))
     # np.where guesses each branch, 7 ns an element where masks are random; bits need no guess: 0.2
     bits = keep.astype(_BITS[x.dtype.itemsize])
+    if keep.shape != x.shape:
+        return (x.view(bits.dtype) & -bits).view(x.dtype)
     np.negative(bits, out=bits)
     np.bitwise_and(bits, x.view(bits.dtype), out=bits)
     return bits.view(x.dtype)
@@ -119,6 +121,13 @@ def untaken(dout: Any, dx: Any) -> Any:
     if np.isfinite(array).all():
         return dx
     return masked(values(dout) != 0, dx)
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Zeros in an array from `empty`."""
+    out = empty(shape, dtype)
+    out[...] = 0
+    return out
 
 
 def take_flat(x: Any, places: Array) -> Any:
@@ -167,7 +176,7 @@ def add_rows(x: Any, ids: Array, axis: int, shape: tuple[int, ...]) -> Any:
     elif rows.size < _SMALL or x.dtype not in (np.float32, np.float64):
         out = _sum_by_id(rows, ids, count)
     else:
-        out = np.zeros((count, width), x.dtype)
+        out = zeros((count, width), x.dtype)
         kernels.scatter_add_rows(rows, np.ascontiguousarray(ids, np.int64), out)
     out = out.reshape((count, *before, *after))
     return np.moveaxis(out, 0, axis) if axis else out
@@ -201,7 +210,7 @@ def put_view(x: Any, path: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     """Zeros of `shape` with x as the part at the end of `path`."""
     if not isinstance(x, PLAIN):
         return x.put_view(path, shape)
-    out = np.zeros(shape, x.dtype)
+    out = zeros(shape, x.dtype)
     write_part(out, path, x)
     return out
 
@@ -210,7 +219,8 @@ def zero_view(x: Any, path: tuple[Any, ...]) -> Any:
     """x with zeros in the part at the end of `path`."""
     if not isinstance(x, PLAIN):
         return x.zero_view(path)
-    out = np.array(x, order="C")
+    out = empty(x.shape, x.dtype)
+    out[...] = x
     write_part(out, path, 0)
     return out
 

@@ -189,7 +189,7 @@ class Masked(Op):
 
         out = x if keep else 0;   dx = dout if keep else 0
 
-    Shapes: x, keep and out are equal.
+    Shapes: out as x; keep broadcasts to it.
     """
 
     saves = ("keep",)
