@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from minidl.ops._sums import total
 from minidl.typing import Array
 
 REGISTRY: dict[str, type["Op"]] = {}
@@ -124,6 +125,8 @@ def sum_to(gradient: Any, shape: tuple[int, ...]) -> Any:
         added + i for i, n in enumerate(shape) if n == 1 and gradient.shape[added + i] != 1
     )
     axes = tuple(range(added)) + stretched
+    if isinstance(gradient, np.ndarray):
+        return total(gradient, axes, True).reshape(shape)
     return gradient.sum(axis=axes, keepdims=True).reshape(shape)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minidl.ops._op import Op, shape_of, sum_to
-from minidl.ops.reduce import sum_rows
+from minidl.ops._sums import sum_rows
 
 
 class MatMul(Op):
