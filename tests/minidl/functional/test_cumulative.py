@@ -61,11 +61,12 @@ def test_float32_running_sums_do_not_drift(rng):
 
 
 def test_diff(rng):
+    assert minidl.diff(minidl.tensor([True, True, False])).tolist() == [False, True]
+    assert minidl.diff(minidl.tensor([1, 4, 9, 16]), 2).tolist() == [2, 2]
+    with pytest.raises(ValueError, match="at least one axis"):
+        minidl.diff(minidl.tensor(1.0))
     x = rng.standard_normal((3, 5))
     for n in (0, 1, 2, 7):
         for dim in (0, 1):
             compare("diff", x, n, dim)
     compare("diff", x, 1, 1, prepend=x[:, :1], append=x[:, :2])
-    assert minidl.diff(minidl.tensor([True, True, False])).tolist() == [False, True]
-    with pytest.raises(ValueError, match="at least one axis"):
-        minidl.diff(minidl.tensor(1.0))

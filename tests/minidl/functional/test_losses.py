@@ -132,15 +132,38 @@ def test_kl_div_batchmean(rng):
 
 
 def test_distances_as_torch(rng):
+    zero = minidl.tensor(np.zeros(3), requires_grad=True)
+    F.cosine_similarity(zero, minidl.tensor([1.0, 2.0, 3.0]), 0).backward()
+    assert np.isfinite(zero.grad.numpy()).all()
     x, y = rng.standard_normal((3, 4, 5)), rng.standard_normal((3, 4, 5))
     for dim in (0, 1, -1):
         compare(named("cosine_similarity"), x, y, dim)
     compare(named("cosine_similarity"), x[:1], y[:, :1], -2)
     for p in (1.0, 2.0, 3.0, math.inf):
         compare(named("pairwise_distance"), x, y, p, order=1)
-    zero = minidl.tensor(np.zeros(3), requires_grad=True)
-    F.cosine_similarity(zero, minidl.tensor([1.0, 2.0, 3.0]), 0).backward()
-    assert np.isfinite(zero.grad.numpy()).all()
+
+
+def test_by_hand():
+    """Small numbers, worked out on paper."""
+    x, t = minidl.tensor([0.0, 1.0, 4.0]), minidl.tensor([0.0, 3.0, 1.0])
+    assert F.mse_loss(x, t).item() == pytest.approx((0 + 4 + 9) / 3)
+    assert F.l1_loss(x, t).item() == pytest.approx(5 / 3)
+    assert F.huber_loss(x, t, "none").tolist() == [0, 1.5, 2.5]
+    assert F.smooth_l1_loss(x, t, reduction="none", beta=2.0).tolist() == [0, 1, 2]
+    logits = minidl.tensor([[0.0, math.log(3.0)]])
+    assert F.cross_entropy(logits, minidl.tensor([1])).item() == pytest.approx(math.log(4 / 3))
+    weights = minidl.tensor([1.0, 3.0])
+    two = minidl.tensor([[0.0, math.log(3.0)], [0.0, math.log(3.0)]])
+    want = (3 * math.log(4 / 3) + math.log(4)) / 4
+    assert F.cross_entropy(two, minidl.tensor([1, 0]), weights).item() == pytest.approx(want)
+    assert F.nll_loss(logits, minidl.tensor([1])).item() == pytest.approx(-math.log(3.0))
+    half = minidl.tensor([0.5, 0.25])
+    bce = F.binary_cross_entropy(half, minidl.tensor([1.0, 0.0]), reduction="none")
+    np.testing.assert_allclose(bce.numpy(), [math.log(2), math.log(4 / 3)], rtol=1e-6)
+    signs = minidl.tensor([1, -1, -1])
+    assert F.hinge_embedding_loss(x, signs, 2.0, reduction="none").tolist() == [0, 1, 0]
+    assert F.margin_ranking_loss(x, t, signs, 0.5, reduction="none").tolist() == [0.5, 0, 3.5]
+    assert F.multi_margin_loss(x, minidl.tensor(1)).item() == pytest.approx((0 + 4) / 3)
 
 
 def test_bpr_by_hand():

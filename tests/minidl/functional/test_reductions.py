@@ -51,12 +51,14 @@ def test_norm_of_zeros_has_gradient_zero(p):
 
 
 def test_correction_and_unbiased(rng):
+    assert np.isnan(minidl.var(minidl.tensor([1.0])).item())
+    three = minidl.tensor([1.0, 2.0, 6.0])
+    assert [three.var().item(), three.var(correction=0).item()] == [7.0, pytest.approx(14 / 3)]
     x = rng.standard_normal((4, 5))
     for settings in ({"unbiased": False}, {"correction": 0}, {"correction": 2}):
         compare("var", x, dim=1, **settings)
         compare("std_mean", x, dim=1, **settings)
         compare("var_mean", x, dim=(0, 1), **settings)
-    assert np.isnan(minidl.var(minidl.tensor([1.0])).item())
 
 
 def test_of_all_with_ties_the_gradient_is_shared():
@@ -83,12 +85,12 @@ def test_along_a_dim_the_gradient_goes_to_the_index_returned():
 )
 def test_prod_with_zeros(row):
     x = np.array(row)
-    compare("prod", x)
-    compare("prod", np.stack([x, x[::-1] + 1]), 1)
     t = minidl.tensor(x, requires_grad=True)
     minidl.prod(t).backward()
     others = [np.prod(np.delete(x, i)) for i in range(3)]
     assert t.grad.tolist() == others
+    compare("prod", x)
+    compare("prod", np.stack([x, x[::-1] + 1]), 1)
 
 
 def test_nan_is_the_largest_and_the_smallest():
@@ -172,13 +174,16 @@ def test_float32_sums_do_not_drift(rng, shape):
 
 def test_kthvalue_and_mode(rng):
     x = rng.standard_normal((4, 7))
-    for k in (1, 3, 7):
-        compare("kthvalue", x, k, 1)
     ids = minidl.tensor([[1, 2, 2, 3, 3], [5, 5, 4, 4, 4]])
     assert minidl.mode(ids).values.tolist() == [2, 4]
     assert ids.tolist()[0][minidl.mode(ids).indices.tolist()[0]] == 2
     with pytest.raises(ValueError, match="k 8 must be from 1 to the size 7"):
         minidl.kthvalue(minidl.tensor(x), 8)
+    for k in (1, 3, 7):
+        np.testing.assert_array_equal(
+            minidl.kthvalue(minidl.tensor(x), k).values.numpy(), np.sort(x)[:, k - 1]
+        )
+        compare("kthvalue", x, k, 1)
 
 
 def test_wrong_dims():
@@ -195,3 +200,11 @@ def test_aminmax():
     found = minidl.aminmax(minidl.tensor([[1.0, 5.0], [0.0, 2.0]]), dim=1)
     assert found.min.tolist() == [1, 0]
     assert found.max.tolist() == [5, 2]
+
+
+def test_bias_gradient_of_float32_does_not_drift(rng):
+    x = rng.uniform(0, 1, (300_000, 3)).astype(np.float32)
+    bias = minidl.tensor(np.zeros(3, np.float32), requires_grad=True)
+    ((minidl.tensor(x) + bias) * minidl.tensor(x)).sum().backward()
+    want = x.sum(axis=0, dtype=np.float64)
+    assert np.abs(bias.grad.numpy() / want - 1).max() < 5e-7

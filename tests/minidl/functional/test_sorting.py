@@ -66,11 +66,14 @@ def test_topk_errors():
 @pytest.mark.parametrize("right", [False, True])
 def test_searchsorted_as_torch(rng, right):
     edges = np.sort(rng.integers(0, 9, (4, 6)).astype(float), axis=-1)
-    compare("searchsorted", edges, rng.integers(-1, 10, (4, 3)).astype(float), right=right, order=0)
-    compare("bucketize", rng.integers(-1, 10, (4, 3)).astype(float), edges[0], right=right, order=0)
+    ascending, wanted = minidl.tensor([1, 3, 3, 5]), minidl.tensor([3, 0, 6])
+    found = minidl.searchsorted(ascending, wanted, right=right)
+    assert found.tolist() == ([3, 0, 4] if right else [1, 0, 4])
     assert minidl.searchsorted(minidl.tensor([1.0, 2.0]), 1.5).item() == 1
     with pytest.raises(ValueError, match="must agree"):
         minidl.searchsorted(minidl.tensor(edges), minidl.tensor(edges[:2]))
+    compare("searchsorted", edges, rng.integers(-1, 10, (4, 3)).astype(float), right=right, order=0)
+    compare("bucketize", rng.integers(-1, 10, (4, 3)).astype(float), edges[0], right=right, order=0)
 
 
 def test_unique():
@@ -91,10 +94,11 @@ def test_counts(rng):
     x = minidl.tensor([1, 3, 1])
     assert minidl.bincount(x).tolist() == [0, 2, 0, 1]
     assert minidl.bincount(x, minidl.tensor([0.5, 1.0, 2.0]), 5).tolist() == [0, 2.5, 0, 1, 0]
-    compare("histc", rng.standard_normal(50), 7, order=0)
-    compare("histc", rng.standard_normal(50), 7, -1.0, 1.0, order=0)
+    assert minidl.histc(minidl.tensor([0.0, 1.0, 1.0, 4.0]), 4).tolist() == [1, 2, 0, 1]
     assert minidl.isin(x, minidl.tensor([3, 4])).tolist() == [False, True, False]
     with pytest.raises(ValueError, match="negative"):
         minidl.bincount(minidl.tensor([1, -1]))
     with pytest.raises(TypeError, match="integers"):
         minidl.bincount(minidl.tensor([1.0]))
+    compare("histc", rng.standard_normal(50), 7, order=0)
+    compare("histc", rng.standard_normal(50), 7, -1.0, 1.0, order=0)
