@@ -234,7 +234,9 @@ class Tensor:
 
     @data.setter
     def data(self, value: "Tensor") -> None:
-        self.array = value.array
+        if not isinstance(value, Tensor):
+            raise TypeError(f"data: a Tensor is needed, got {type(value).__name__}")
+        self.array, self.version, self.origin = value.array, [0], None  # another storage from now
 
     # gradients
 

@@ -195,6 +195,13 @@ def test_detach_in_place_and_new_data():
     x.data = tensor([5.0, 6.0])
     assert x.tolist() == [5, 6]
     assert x.requires_grad
+    with pytest.raises(TypeError, match="Tensor is needed, got list"):
+        x.data = [1.0]
+    whole = tensor([1.0, 2.0])
+    part = whole[:1]
+    part.data = tensor([7.0])
+    part.add_(1)  # no view of `whole` any more
+    assert (part.item(), whole.tolist(), whole._version) == (8, [1, 2], 0)
     y = tensor([1.0])
     assert y.requires_grad_() is y
     assert y.requires_grad
