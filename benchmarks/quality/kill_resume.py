@@ -2,19 +2,20 @@
 
     python -m benchmarks.quality.kill_resume [--kills 20] [--seed 0]
 
-Each trial starts a process that trains an MLP (dropout, Adam, cosine schedule, shuffling and
+Each run starts a process that trains an MLP (dropout, Adam, cosine schedule, shuffling and
 prefetching loader, validation, early stopping, a log) and writes a checkpoint every few steps;
 kills it with SIGKILL, some at a random moment from its very start, some the moment a temporary file
-of a checkpoint is there; and starts it again with resume=True until it ends. The SHA-256 of its
-final weights, optimizer, scheduler, history and log must be those of the uninterrupted run.
+of a checkpoint is there; and starts it again with resume=True, to be killed again, until after four
+kills it may end. The SHA-256 of its final weights, optimizer, scheduler, random state, history and
+log must then be those of the uninterrupted run.
 """
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def start(folder: Path) -> "subprocess.Popen[bytes]":
     """The process, in a folder that it may find half done."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "benchmarks.quality.kill_resume", "--worker", str(folder)]
-    # one thread each: two trials run side by side
+    # one thread each: two runs go side by side
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     threads = dict.fromkeys(names, "1")
     return subprocess.Popen(command, env={**os.environ, **threads}, stderr=subprocess.PIPE)
@@ -116,43 +117,69 @@ def finish(process: "subprocess.Popen[bytes]") -> None:
 
 def kill_once(folder: Path, rng: random.Random, whole: float) -> str | None:
     """Start, kill at a random moment; where that was, or None if the run ended before."""
+    last = folder / "run" / "last.safetensors"
+    torn_before, written_before = _torn(folder), _written(last)
     began = time.monotonic()
     process = start(folder)
     file_waited_for = rng.random() < 0.5
     moment = began + rng.uniform(0.05, whole)
-    run = folder / "run"
     while process.poll() is None:
-        now = time.monotonic()
-        if file_waited_for and now > moment:  # the next checkpoint that is being written
-            if run.is_dir() and any(name.endswith(".tmp") for name in os.listdir(run)):
-                break
-        elif now > moment:
+        if time.monotonic() > moment and not (file_waited_for and _torn(folder) <= torn_before):
             break
         if not file_waited_for:
             time.sleep(0.001)
-    ended = process.poll() is not None
+    if process.poll() is not None:
+        finish(process)
+        return None
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    if ended:
-        return None
-    torn = run.is_dir() and any(name.endswith(".tmp") for name in os.listdir(run))
-    if torn:
+    if _torn(folder) - torn_before:
         return "while writing"
-    return "in training" if (run / "last.safetensors").exists() else "at the start"
+    return "in training" if _written(last) != written_before else "at the start"
 
 
-def trial(number: int, folder: Path, seed: int, whole: float) -> tuple[int, str, str]:
-    """(number, where it was killed, digest of the end)."""
+def _torn(folder: Path) -> set[str]:
+    """The temporary files that are there."""
+    run = folder / "run"
+    return {n for n in os.listdir(run) if n.endswith(".tmp")} if run.is_dir() else set()
+
+
+def _written(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def chain(
+    number: int, kills: int, root: Path, seed: int, whole: float, expected: str
+) -> list[tuple[str, bool]]:
+    """(where, whether the end was bit-equal) of each kill of a run that is killed several times.
+
+    A run that ends before its next kill is compared, and another one takes the kills that are left.
+    """
     rng = random.Random(seed * 1000 + number)
-    for _ in range(20):
-        where = kill_once(folder, rng, whole)
-        if where is not None:
-            break
-        shutil.rmtree(folder)
-    else:
-        raise RuntimeError("no kill came in time")
-    finish(start(folder))
-    return number, where, digest(folder)
+    told: list[tuple[str, bool]] = []
+    places: list[str] = []
+    for attempt in itertools.count():
+        folder = root / f"{number}.{attempt}"
+        while len(told) + len(places) < kills:
+            where = kill_once(folder, rng, whole)
+            if where is None:
+                break
+            places.append(where)
+        else:
+            finish(start(folder))
+        equal = digest(folder) == expected
+        told += [(where, equal) for where in places]
+        places = []
+        if len(told) == kills:
+            return told
+        if attempt > 10 * kills:
+            raise RuntimeError("no kill came in time: every run ended before")
+    raise AssertionError
+
+
+def _sizes(kills: int) -> list[int]:
+    """How many kills each run gets: four, the last one what is left."""
+    return [min(4, kills - i) for i in range(0, kills, 4)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -160,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2, help="trials side by side")
+    parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
@@ -175,17 +202,19 @@ def main(arguments: list[str] | None = None) -> int:
         whole = time.monotonic() - first
         expected = digest(root / "whole")
         assert digest(root / "warm") == expected, "two uninterrupted runs differ"
-        equal = 0
+        told: list[tuple[str, bool]] = []
+        sizes = _sizes(options.kills)
         with ThreadPoolExecutor(options.jobs) as pool:
             waiting = [
-                pool.submit(trial, n, root / str(n), options.seed, whole)
-                for n in range(options.kills)
+                pool.submit(chain, n, size, root, options.seed, whole, expected)
+                for n, size in enumerate(sizes)
             ]
-            for future in waiting:
-                number, where, found = future.result()
-                equal += found == expected
-                said = "bit-equal" if found == expected else f"DIFFERS: {found[:12]}"
-                print(f"kill {number + 1:2d} {where:13s} {said}", flush=True)
+            for n, future in enumerate(waiting):
+                for where, equal in future.result():
+                    told.append((where, equal))
+                    said = "bit-equal" if equal else "DIFFERS"
+                    print(f"kill {len(told):2d}, run {n + 1}, {where:13s} {said}", flush=True)
+    equal = sum(equal for _, equal in told)
     print(
         f"{equal} of {options.kills} bit-equal to {expected[:12]}, {time.monotonic() - began:.0f} s"
     )
