@@ -2,12 +2,16 @@
 
 import json
 import tomllib
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from ecommerce import runs
 from ecommerce.commands import _config
-from ecommerce.commands._summary import short
+from ecommerce.commands._summary import short, summarize
+from ecommerce.data import read_interactions
+from ecommerce.evaluation import Entry, mean_interval
 from ecommerce.recommend import load_model
 
 FILES = {"config.toml", "log.jsonl", "metrics.json", "model.ecm", "report.html", "titles.json"}
@@ -96,6 +100,8 @@ def test_bpr_leaves_its_curve_and_final_fits_all_rows(shop, tmp_path, call):
     curves = json.loads((tmp_path / "r/metrics.json").read_text())["training"]
     assert curves["epoch"] == [4, 8]
     assert curves["loss"][1] < curves["loss"][0]
+    kept, _ = read_interactions(shop).clean()
+    assert len(load_model(tmp_path / "r/model.ecm").history.items) == len(kept)
     again = call("recommend", "--run", tmp_path / "r", "--all", "--k", 1)
     assert again.code == 0
 
@@ -140,6 +146,24 @@ def test_toml_writer_and_tomllib_agree():
         "a": 1, "b": 2.5, "c": True, "d": 'quo"te \\ \x7f é 中', "e": ["x", "y"],
         "odd name": 1e-9, "set": {"dim": 64, "on": False},
     }
+
+
+def test_draws_of_the_same_users_do_not_narrow_the_interval():
+    def result(values):
+        metrics = {"hr@1": mean_interval(values)}
+        entry = Entry("Popular()", False, "train", "f", None, 1.0, metrics, {"hr@1": values})
+        users = np.array([f"u{n}" for n in range(len(values))])
+        return SimpleNamespace(models={"Popular": entry}, users=users, level=0.95,
+                               protocol=SimpleNamespace(line=lambda: "as said"))
+
+    values = np.random.default_rng(0).random(60)
+    one, three = (summarize([result(values)] * n, None).ours.metrics["hr@1"] for n in (1, 3))
+    assert three.mean == pytest.approx(one.mean)
+    assert three.high - three.low == pytest.approx(one.high - one.low)
+    other = summarize([result(values), result(values + 0.2)], [1.0, 3.0]).ours
+    assert other.metrics["hr@1"].mean == pytest.approx(values.mean() + 0.1)
+    assert other.spread["hr@1"] == pytest.approx(0.2 / np.sqrt(2))
+    assert other.fit_seconds == 2.0
 
 
 def test_short_names_of_models():
