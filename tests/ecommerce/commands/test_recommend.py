@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ecommerce import reviews
 from ecommerce.commands import COMMANDS
 
 ROOT = Path(__file__).parents[3]
@@ -73,6 +74,13 @@ def test_reviews_run(judged, call):
     assert "http" not in html
     assert "Similar comments" in html
     assert html.count("data:image/png;base64") >= 2
+
+
+def test_reviews_in_four_lines(shop):
+    table = reviews.read(shop / "reviews.jsonl")
+    labels = reviews.labels_of_stars(table["rating"])
+    model = reviews.Sentiment().fit(table["text"][labels != ""], labels[labels != ""])
+    assert model.explain("lovely colour, fits perfectly").label == "positive"
 
 
 def test_reviews_judge_a_new_text(judged, call):
