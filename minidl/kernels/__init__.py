@@ -102,10 +102,20 @@ HOMES = {
         "rmsprop",
         "sgd",
     ),
+    "update_adaptive": (
+        "adadelta",
+        "adam_mixed",
+        "adamax",
+    ),
     "update_rows": (
         "adagrad_rows",
         "sgd_rows",
         "sparse_adam_rows",
+    ),
+    "update_sign": (
+        "lion",
+        "move_average",
+        "rprop",
     ),
 }
 """The names of each file."""

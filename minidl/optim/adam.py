@@ -7,7 +7,8 @@ from minidl import kernels
 from minidl.optim.optimizer import Optimizer, check_range, flat, zeros
 
 
-def _check_adam(name: str, group: Mapping[str, Any]) -> None:
+def check_adam(name: str, group: Mapping[str, Any]) -> None:
+    """Raise for a rate, eps or betas out of range."""
     check_range(name, "lr", group["lr"], 0.0, None)
     check_range(name, "eps", group["eps"], 0.0, None)
     for i, beta in enumerate(group["betas"]):
@@ -54,7 +55,7 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        _check_adam(type(self).__name__, group)
+        check_adam(type(self).__name__, group)
         check_range(type(self).__name__, "weight_decay", group["weight_decay"], 0.0, None)
 
     def _numbers(self, group):
@@ -144,7 +145,7 @@ class SparseAdam(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        _check_adam("SparseAdam", group)
+        check_adam("SparseAdam", group)
         if group.get("weight_decay"):
             raise ValueError(
                 "SparseAdam: weight_decay would touch every row; leave it out, or use AdamW"

@@ -14,6 +14,7 @@ from minidl.typing import Array
 # of a saved group: its parameters are numbers, the others say how torch computes, not what
 _NOT_TAKEN = {"params", "foreach", "fused", "capturable", "differentiable"}
 _NONE = {np.dtype(name): np.empty(0, name) for name in ("float32", "float64")}
+_FLOAT16, _FLOAT32 = np.dtype("float16"), np.dtype("float32")
 
 
 class Optimizer:
@@ -26,6 +27,17 @@ class Optimizer:
     from the defaults. param_groups: the groups with all their settings, which may be changed
     between steps. state: a dict for each parameter that has been stepped. Parameters are float32
     or float64 leaves; each is changed in place, in one pass over gradient, state and parameter.
+    float16 ones are stepped as float32, with float32 states, and rounded back: a change of less
+    than half a unit in the last place (about 0.0002 of the value) is then lost.
+
+    Any group may have two settings more, for every optimizer (`decay_groups` makes such groups):
+
+        decoupled_decay     param = (1 - lr decoupled_decay) param  before the step: L2 decay that
+                            no momentum and no scaling sees (Loshchilov & Hutter 2019)
+        l1_decay            param = sign(param) max(|param| - lr l1_decay, 0)  after the step: the
+                            proximal step of an L1 penalty (Duchi & Singer 2009, JMLR 10, FOBOS)
+
+    Both are of a whole parameter, also where a RowSparse gradient names few of its rows.
 
     A subclass says what is computed: `_numbers` reads a group's settings once a step, `_update` is
     the step of a whole parameter, all arrays flat, and `_update_rows`, if the mathematics allows,
@@ -71,6 +83,8 @@ class Optimizer:
             )
         group["params"] = params
         full = self.defaults | group
+        for setting in ("decoupled_decay", "l1_decay"):
+            check_range(name, setting, full.get(setting, 0), 0.0, None)
         self._check(full)
         self.param_groups.append(full)
 
@@ -83,10 +97,12 @@ class Optimizer:
             )
         if p.node is not None:
             raise ValueError(f"{name}: parameter {i} {p.shape} is not a leaf: it was computed")
-        if p.dtype not in _NONE:
-            raise TypeError(f"{name}: parameter {i} must be float32 or float64, got {p.dtype}")
+        if p.dtype.kind != "f":
+            raise TypeError(f"{name}: parameter {i} must be floating point, got {p.dtype}")
 
     # what a subclass says
+
+    _scalars: tuple[str, ...] = ("step",)  # states that are one number, whatever the shape
 
     def _check(self, group: Mapping[str, Any]) -> None:
         """Raise ValueError for settings out of range."""
@@ -129,9 +145,15 @@ class Optimizer:
                 loss = closure()
         for group in self.param_groups:
             numbers = self._numbers(group)
+            decay, l1 = group.get("decoupled_decay", 0), group.get("l1_decay", 0)
             for p in group["params"]:
-                if p.grad is not None:
-                    self._step_one(p, p.grad, numbers)
+                if p.grad is None:
+                    continue
+                if decay:
+                    p.array[...] *= p.dtype.type(1 - float(group["lr"]) * decay)
+                self._step_one(p, p.grad, numbers)
+                if l1:
+                    _shrink(p.array, float(group["lr"]) * l1)
         return loss
 
     def _step_one(self, p: Tensor, grad: Any, numbers: tuple[Any, ...]) -> None:
@@ -141,19 +163,21 @@ class Optimizer:
                 f"{p.shape}; call zero_grad() after changing a parameter's shape"
             )
         state, array = self.state[p], p.array
-        whole = array.flags.c_contiguous  # else step a copy and write it back
-        target = array if whole else np.ascontiguousarray(array)
+        dtype = state_dtype(p)
+        whole = array.flags.c_contiguous and array.dtype == dtype
+        # else step a copy and write it back
+        target = array if whole else np.ascontiguousarray(array, dtype)
         p.version[0] += 1
         if not isinstance(grad, RowSparse):
-            flat_grad = np.ascontiguousarray(grad.array, array.dtype).reshape(-1)
+            flat_grad = np.ascontiguousarray(grad.array, dtype).reshape(-1)
             self._update(p, flat_grad, target.reshape(-1), state, numbers)
         else:
             merged = grad.coalesced()
             width = int(np.prod(p.shape[1:], dtype=np.int64))
-            values = np.ascontiguousarray(merged.values, array.dtype).reshape(-1, width)
+            values = np.ascontiguousarray(merged.values, dtype).reshape(-1, width)
             table = target.reshape(len(target), width)
             if not self._update_rows(p, merged.rows, values, table, state, numbers):
-                dense = merged.to_dense().astype(array.dtype, copy=False).reshape(-1)
+                dense = merged.to_dense().astype(dtype, copy=False).reshape(-1)
                 self._update(p, dense, target.reshape(-1), state, numbers)
         if not whole:
             array[...] = target
@@ -208,15 +232,19 @@ class Optimizer:
         if value is None:
             return None
         array = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
-        if not array.ndim and (entry == "step" or p.ndim):
+        if not array.ndim and (entry in self._scalars or p.ndim):
             number = array.item()
             return int(number) if entry == "step" else number
-        if array.shape != p.shape:
+        if array.shape != self._state_shape(entry, p):
             raise ValueError(
                 f"load_state_dict of {type(self).__name__}: {entry} {array.shape} does not fit "
                 f"its parameter {p.shape}; are the parameters in the order they were saved in?"
             )
-        return Tensor(np.array(array, p.dtype, order="C"))
+        return Tensor(np.array(array, state_dtype(p), order="C"))
+
+    def _state_shape(self, entry: str, p: Tensor) -> tuple[int, ...]:
+        """The shape that a state of p has: p's own, unless a subclass says otherwise."""
+        return p.shape
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -229,9 +257,20 @@ class Optimizer:
         return "\n".join([f"{type(self).__name__} (", *lines, ")"])
 
 
-def zeros(p: Tensor, value: float = 0.0) -> Tensor:
-    """A state of a parameter's shape and dtype."""
-    return Tensor(np.full(p.shape, value, p.dtype))
+def state_dtype(p: Tensor) -> np.dtype:
+    """The dtype in which a parameter is stepped and its states are kept."""
+    return _FLOAT32 if p.dtype == _FLOAT16 else p.dtype
+
+
+def zeros(p: Tensor, value: float = 0.0, shape: tuple[int, ...] | None = None) -> Tensor:
+    """A state of a parameter's shape, or of its own."""
+    return Tensor(np.full(p.shape if shape is None else shape, value, state_dtype(p)))
+
+
+def _shrink(array: Array, by: float) -> None:
+    """sign(x) max(|x| - by, 0), in place; a NaN stays."""
+    limit = array.dtype.type(by)
+    array[...] -= np.clip(array, -limit, limit)
 
 
 def flat(state: Mapping[str, Any], name: str, like: Array) -> Array:

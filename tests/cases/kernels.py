@@ -304,6 +304,50 @@ def rmsprop(rng, dtype):
             yield KernelCase([normal(rng, n, dtype), *settings], [param, square + 2, mean, buffer])
 
 
+@case("adadelta")
+def adadelta(rng, dtype):
+    for n in SIZES:
+        yield KernelCase([normal(rng, n, dtype), 0.7, 0.9, 1e-6, 0.01, -1.0], _state(rng, n, dtype))
+
+
+@case("adamax")
+def adamax(rng, dtype):
+    for n in SIZES:
+        settings = [3, 0.01, 0.9, 0.999, 1e-8, 0.02, 1.0]
+        yield KernelCase([normal(rng, n, dtype), *settings], _state(rng, n, dtype))
+
+
+@case("adam_mixed")
+def adam_mixed(rng, dtype):
+    for n in SIZES:
+        for now, ahead, plain in ((0.1, 0.2, 0.0), (0.0, 0.0, 0.3)):
+            settings = [now, ahead, plain, 0.9, 0.999, 1.4, 1e-8, 0.02, 0.99, -1.0]
+            yield KernelCase([normal(rng, n, dtype), *settings], _state(rng, n, dtype))
+
+
+@case("rprop")
+def rprop(rng, dtype):
+    for n in SIZES:
+        grad, before, param = (normal(rng, n, dtype) for _ in range(3))
+        grad[::5] = 0
+        size = rng.random(n).astype(dtype)
+        yield KernelCase([grad, 0.5, 1.2, 0.1, 0.9, -1.0], [param, before, size])
+
+
+@case("lion")
+def lion(rng, dtype):
+    for n in SIZES:
+        grad, param, m = (normal(rng, n, dtype) for _ in range(3))
+        grad[::5] = m[::5] = 0
+        yield KernelCase([grad, 0.1, 0.9, 0.99, 0.98, -1.0], [param, m])
+
+
+@case("move_average")
+def move_average(rng, dtype):
+    for n in SIZES:
+        yield KernelCase([normal(rng, n, dtype), 0.1], [normal(rng, n, dtype)])
+
+
 def _rows(rng, dtype):
     for n, d in ROWS:
         rows = rng.permutation(400)[:n]

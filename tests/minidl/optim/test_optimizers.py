@@ -21,6 +21,21 @@ SETTINGS = [
     ("Adagrad", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
     ("RMSprop", {"lr": 0.02}),
     ("RMSprop", {"lr": 0.02, "centered": True, "momentum": 0.9, "weight_decay": 0.1}),
+    ("Adadelta", {}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.8, "weight_decay": 0.1, "maximize": True}),
+    ("Adamax", {"lr": 0.02}),
+    ("Adamax", {"lr": 0.02, "betas": (0.7, 0.9), "weight_decay": 0.1, "maximize": True}),
+    ("NAdam", {"lr": 0.02, "weight_decay": 0.1}),
+    ("NAdam", {"lr": 0.02, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"lr": 0.02, "weight_decay": 0.1}),
+    ("RAdam", {"lr": 0.02, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"lr": 0.02, "betas": (0.7, 0.8), "maximize": True}),  # rho never comes to 5
+    ("Rprop", {"lr": 0.02}),
+    ("Rprop", {"lr": 0.02, "etas": (0.3, 1.7), "step_sizes": (0.01, 0.03), "maximize": True}),
+    ("ASGD", {"lr": 0.02, "lambd": 0.1, "t0": 3, "weight_decay": 0.1}),
+    ("Adafactor", {"lr": 0.02}),
+    ("Adafactor", {"lr": 0.5, "d": 2.0, "weight_decay": 0.1, "eps": (0.3, 0.7)}),
+    ("Adafactor", {"lr": 0.05, "beta2_decay": -0.3, "maximize": True}),
 ]
 IDS = [f"{name} {' '.join(settings)}" for name, settings in SETTINGS]
 
@@ -44,9 +59,18 @@ def follow(o, parameters, steps):
 SHAPES = [(7, 3), (5,), ()]
 
 
-@pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=IDS)
-def test_values_and_state_are_torchs(name, settings):
+@pytest.fixture
+def torch():
+    """torch with float64 as default: it is what NAdam keeps its product of mus in."""
     torch = pytest.importorskip("torch")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield torch
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=IDS)
+def test_values_and_state_are_torchs(name, settings, torch):
     start = gradients(SHAPES, 1, seed=1)[0]
     ours = [parameter(v) for v in start]
     theirs = [torch.tensor(v, requires_grad=True) for v in start]
@@ -257,7 +281,7 @@ P = parameter([1.0, 2.0])
         (lambda: optim.SGD([P * 2]), ValueError, "not a leaf"),
         (lambda: optim.SGD([P, P]), ValueError, "more than once"),
         (lambda: optim.SGD([{"params": [P]}, {"params": [P]}]), ValueError, "more than once"),
-        (lambda: optim.SGD([Tensor(np.ones(2, np.float16))]), TypeError, "float32 or float64"),
+        (lambda: optim.SGD([Tensor(np.ones(2, np.int64))]), TypeError, "must be floating point"),
         (lambda: optim.SGD([P], lr=-1), ValueError, "lr must be at least 0.0, got -1"),
         (lambda: optim.SGD([P], lr=float("nan")), ValueError, "lr must be at least"),
         (lambda: optim.SGD([P], nesterov=True), ValueError, "nesterov needs a momentum"),
