@@ -48,6 +48,7 @@ FAMILIES = (
 )  # fmt: skip
 NN_FAMILIES = (
     "activation", "layers", "losses_classification", "losses_ranking", "losses_regression",
+    "normalization",
 )  # fmt: skip
 
 __all__ = [name for f in FAMILIES for name in sys.modules[f"{__name__}.{f}"].__all__]

@@ -1,7 +1,5 @@
-"""What the layers of `nn` do, as functions: affine maps, table rows, dropout, normalisation."""
+"""What the layers of `nn` do, as functions: affine maps, table rows, dropout."""
 
-import math
-from typing import Any
 
 import numpy as np
 
@@ -9,18 +7,14 @@ from minidl._tensor import Tensor, apply
 from minidl.ops import dropout as dropout_ops
 from minidl.ops import embedding as embedding_ops
 from minidl.ops import linear as linear_ops
-from minidl.ops import norm as norm_ops
 from minidl.typing import Array
 
 __all__ = [
     "bilinear",
     "dropout",
     "embedding",
-    "layer_norm",
     "linear",
-    "normalize",
     "one_hot",
-    "rms_norm",
 ]
 
 
@@ -159,64 +153,3 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
     out = apply(dropout_ops.Dropout, input, new_key(), p=p)
     return input.copy_(out) if inplace else out
-
-
-def layer_norm(
-    input: Tensor,
-    normalized_shape: Any,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Zero mean and unit variance over the last axes, `normalized_shape`, then weight and bias."""
-    sizes = _last_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
-    if weight is None:
-        weight = Tensor(np.ones(sizes, input.dtype))
-    if bias is None:
-        bias = Tensor(np.zeros(sizes, input.dtype))
-    if len(sizes) == 1:
-        return apply(norm_ops.LayerNorm, input, weight, bias, eps=eps)
-    width = math.prod(sizes)
-    rows = input.reshape(*input.shape[: -len(sizes)], width)
-    out = apply(norm_ops.LayerNorm, rows, weight.reshape(width), bias.reshape(width), eps=eps)
-    return out.reshape(input.shape)
-
-
-def _last_axes(
-    name: str, input: Tensor, normalized_shape: Any, **parameters: Tensor | None
-) -> tuple[int, ...]:
-    """normalized_shape as a tuple, checked against the input and the parameters."""
-    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not sizes or input.shape[-len(sizes) :] != sizes:
-        raise ValueError(f"{name}: x must end with normalized_shape {sizes}, got {input.shape}")
-    if input.dtype.kind != "f":
-        raise TypeError(f"{name}: floating point is needed, got {input.dtype}; use .float()")
-    for what, t in parameters.items():
-        if t is not None and t.shape != sizes:
-            raise ValueError(f"{name}: {what} must be {sizes}, got {t.shape}")
-        if t is not None and t.dtype != input.dtype:
-            raise TypeError(
-                f"{name}: input {input.dtype} and {what} {t.dtype} differ; bring both to one "
-                "dtype, for example with .float() or model.double()"
-            )
-    return sizes
-
-
-def rms_norm(
-    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
-) -> Tensor:
-    """x / sqrt(mean(x^2) + eps) over the last axes (Zhang & Sennrich 2019, arXiv:1910.07467).
-
-    eps None: the smallest step from 1 of x's dtype.
-    """
-    sizes = _last_axes("rms_norm", input, normalized_shape, weight=weight)
-    axes = tuple(range(-len(sizes), 0))
-    eps = float(np.finfo(input.dtype).eps) if eps is None else eps
-    mean = (input * input).sum(axes, keepdim=True) / float(math.prod(sizes))
-    out = input / (mean + eps).sqrt()
-    return out if weight is None else out * weight
-
-
-def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
-    """x / max(||x||_p, eps) along `dim`."""
-    return input / input.norm(p, dim, keepdim=True).clamp_min(eps)

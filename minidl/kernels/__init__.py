@@ -53,6 +53,12 @@ HOMES = {
         "softplus_backward",
         "softplus_forward",
     ),
+    "channels": (
+        "channel_affine",
+        "channel_combine",
+        "channel_moments",
+        "channel_sums",
+    ),
     "csr": (
         "csr_matmul",
     ),
@@ -74,6 +80,8 @@ HOMES = {
     "norm": (
         "layer_norm_backward",
         "layer_norm_forward",
+        "rms_norm_backward",
+        "rms_norm_forward",
     ),
     "random": (
         "dropout",

@@ -1,4 +1,4 @@
-"""Layer normalisation over the rows of a matrix, forward and backward."""
+"""Layer and RMS normalisation over the rows of a matrix, forward and backward."""
 
 import numpy as np
 
@@ -99,3 +99,73 @@ def layer_norm_backward(dy, x, mean, rstd, weight, dx, dweight, dbias):
             sum_bias += part[p, 1, d]
         dweight[d] = sum_weight
         dbias[d] = sum_bias
+
+
+def rms_norm_forward_ref(x, weight, eps, y, rstd):
+    rstd[:] = 1.0 / np.sqrt(np.square(x, dtype=np.float64).mean(axis=1) + eps)
+    y[:] = x * rstd[:, None] * weight
+
+
+@piece(fastmath=_SUMS)
+def _rms_forward_rows(x, weight, eps, y, rstd):
+    width = x.shape[1]
+    for n in range(x.shape[0]):
+        squares = 0.0
+        for d in range(width):
+            squares += np.float64(x[n, d]) * x[n, d]
+        scale = x.dtype.type(1.0 / np.sqrt(squares / width + eps))
+        for d in range(width):
+            y[n, d] = x[n, d] * scale * weight[d]
+        rstd[n] = scale
+
+
+@kernel(reference=rms_norm_forward_ref, parallel=True, serial_below=65_536)
+def rms_norm_forward(x, weight, eps, y, rstd):
+    """x, y (N, D); weight (D,); eps number; rstd (N,).  Fills y, rstd = 1/sqrt(mean x^2 + eps)."""
+    step = rows_a_piece(x.shape[1], _PIECE)
+    for p in prange(count_pieces(x.shape[0], step)):
+        s, e = piece_bounds(p, step, x.shape[0])
+        _rms_forward_rows(x[s:e], weight, eps, y[s:e], rstd[s:e])
+
+
+def rms_norm_backward_ref(dy, x, rstd, weight, dx, dweight):
+    xhat = x * rstd[:, None]  # (N, D)
+    g = dy * weight
+    mean_gx = (g * xhat).mean(axis=1, dtype=np.float64).astype(x.dtype)[:, None]
+    dx[:] = rstd[:, None] * (g - xhat * mean_gx)
+    dweight[:] = (dy * xhat).sum(axis=0, dtype=np.float64)
+
+
+@piece(fastmath=_SUMS)
+def _rms_backward_rows(dy, x, rstd, weight, dx, dweight):
+    width = x.shape[1]
+    dweight[:] = 0.0
+    for n in range(x.shape[0]):
+        scale = rstd[n]
+        total = 0.0
+        for d in range(width):
+            product = dy[n, d] * (x[n, d] * scale)
+            total += product * weight[d]
+            dweight[d] += product
+        mean_gx = x.dtype.type(total / width)
+        for d in range(width):
+            dx[n, d] = scale * (dy[n, d] * weight[d] - x[n, d] * scale * mean_gx)
+
+
+@kernel(reference=rms_norm_backward_ref, parallel=True, serial_below=65_536)
+def rms_norm_backward(dy, x, rstd, weight, dx, dweight):
+    """dy, x, dx (N, D); rstd (N,); weight, dweight (D,).  Fills dx, dweight.
+
+    Each piece of rows sums its own dweight; these are added in the order of the pieces.
+    """
+    step = rows_a_piece(x.shape[1], _PIECE)
+    pieces = count_pieces(x.shape[0], step)
+    part = np.empty((pieces, x.shape[1]), np.float64)
+    for p in prange(pieces):
+        s, e = piece_bounds(p, step, x.shape[0])
+        _rms_backward_rows(dy[s:e], x[s:e], rstd[s:e], weight, dx[s:e], part[p])
+    for d in range(x.shape[1]):
+        total = 0.0
+        for p in range(pieces):
+            total += part[p, d]
+        dweight[d] = total

@@ -3,6 +3,7 @@
 from minidl.nn import functional, init, utils
 from minidl.nn.activation import *  # noqa: F403
 from minidl.nn.activation import __all__ as _activations
+from minidl.nn.batchnorm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
 from minidl.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from minidl.nn.distance import CosineSimilarity, PairwiseDistance
 from minidl.nn.dropout import Dropout
@@ -11,21 +12,27 @@ from minidl.nn.linear import Bilinear, Identity, Linear
 from minidl.nn.loss import *  # noqa: F403
 from minidl.nn.loss import __all__ as _losses
 from minidl.nn.module import Module
-from minidl.nn.normalization import LayerNorm, RMSNorm
+from minidl.nn.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from minidl.nn.parameter import Parameter
 from minidl.nn.shape import Flatten, Unflatten
 
 __all__ = [
     *_activations,
     *_losses,
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Bilinear",
     "CosineSimilarity",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GroupNorm",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
     "LayerNorm",
     "Linear",
+    "LocalResponseNorm",
     "Module",
     "ModuleDict",
     "ModuleList",

@@ -8,4 +8,5 @@ from minidl.functional.layers import *  # noqa: F403
 from minidl.functional.losses_classification import *  # noqa: F403
 from minidl.functional.losses_ranking import *  # noqa: F403
 from minidl.functional.losses_regression import *  # noqa: F403
+from minidl.functional.normalization import *  # noqa: F403
 from minidl.functional.softmax import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""Normalisation."""
+"""Normalisation over the last axis."""
 
 import numpy as np
 
@@ -58,3 +58,45 @@ class LayerNorm(Op):
     def flops(cls, *shapes):
         """Mean, difference, square, sum, and three for the scaling, of each element."""
         return 8 * int(np.prod(shapes[0], dtype=np.int64))
+
+
+class RMSNorm(Op):
+    """Root mean square normalisation (Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4).
+
+        out = xhat * weight,   xhat = x * rstd,   rstd = 1 / sqrt(mean(x^2) + eps)
+
+    The mean is over the last axis. With g = dout * weight:
+
+        dx = rstd * (g - xhat * mean(g * xhat)),   dweight = sum(dout * xhat), over all rows
+
+    Shapes: x and out (..., D); weight (D,).
+    """
+
+    saves = ("x", "weight", "rstd")
+
+    @staticmethod
+    def forward(x, weight, *, eps):
+        rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])  # (N, D)
+        out, rstd = empty(rows.shape, x.dtype), empty(len(rows), x.dtype)
+        _math.suited(kernels.rms_norm_forward, rows)(rows, weight, eps, out, rstd)
+        return out.reshape(x.shape), (x, weight, rstd)
+
+    @staticmethod
+    def backward(dout, saved, needs, *, eps):
+        x, weight, rstd = saved
+        rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+        dx, dweight = empty(rows.shape, x.dtype), empty(weight.shape, x.dtype)
+        dout = np.ascontiguousarray(dout).reshape(rows.shape)
+        run = _math.suited(kernels.rms_norm_backward, rows)
+        run(dout, rows, rstd, weight, dx, dweight)
+        return dx.reshape(x.shape) if needs[0] else None, dweight if needs[1] else None
+
+    @staticmethod
+    def composite(F, x, weight, *, eps):
+        mean = (x * x).sum(axis=-1, keepdims=True) / x.shape[-1]
+        return x / (mean + eps).sqrt() * weight
+
+    @classmethod
+    def flops(cls, *shapes):
+        """Square, sum, and two products, of each element."""
+        return 4 * int(np.prod(shapes[0], dtype=np.int64))

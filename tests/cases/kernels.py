@@ -155,6 +155,58 @@ def layer_norm_backward(rng, dtype):
         yield KernelCase([dy, x, mean, rstd, weight], outputs=[x, weight, weight])
 
 
+@case("rms_norm_forward")
+def rms_norm(rng, dtype):
+    for n, d in ROWS:
+        x, weight = normal(rng, (n, d), dtype), normal(rng, d, dtype)
+        yield KernelCase([x, weight, 1e-5], outputs=[x, np.empty(n, dtype)])
+
+
+@case("rms_norm_backward")
+def rms_norm_backward(rng, dtype):
+    for n, d in ROWS:
+        dy, x, weight = *normal(rng, (2, n, d), dtype), normal(rng, d, dtype)
+        rstd = (1 / np.sqrt(np.square(x).mean(axis=1) + 0.1)).astype(dtype)
+        yield KernelCase([dy, x, rstd, weight], outputs=[x, weight])
+
+
+PLANES = ((0, 3, 5), (2, 3, 0), (1, 1, 1), (7, 5, 1), (301, 67, 1), (3, 5, 2), (41, 13, 67))
+"""(N, C, L) of channels; L = 1 takes another way."""
+
+
+@case("channel_moments")
+def channel_moments(rng, dtype):
+    for shape in PLANES:
+        x, per_channel = normal(rng, shape, dtype) + dtype(3.0), np.empty(shape[1], dtype)
+        yield KernelCase([x], outputs=[per_channel, per_channel])
+    yield KernelCase([np.full((4, 2, 3), 1e4, dtype)], outputs=[np.empty(2, dtype)] * 2)
+    x = normal(rng, (5, 3, 4), dtype)
+    x[0, 0, 0], x[2, 1, 1] = np.nan, np.nan
+    yield KernelCase([x], outputs=[np.empty(3, dtype)] * 2, note="NaN")
+
+
+@case("channel_affine")
+def channel_affine(rng, dtype):
+    for shape in PLANES:
+        x, by_channel = normal(rng, shape, dtype), normal(rng, (3, shape[1]), dtype)
+        yield KernelCase([x, *by_channel], outputs=[x])
+
+
+@case("channel_sums")
+def channel_sums(rng, dtype):
+    for shape in PLANES:
+        dy, x = normal(rng, (2, *shape), dtype)
+        centre = normal(rng, shape[1], dtype)
+        yield KernelCase([dy, x, centre], outputs=[centre, centre])
+
+
+@case("channel_combine")
+def channel_combine(rng, dtype):
+    for shape in PLANES:
+        dy, x, by_channel = *normal(rng, (2, *shape), dtype), normal(rng, (4, shape[1]), dtype)
+        yield KernelCase([dy, x, *by_channel], outputs=[x])
+
+
 def _special_rows(dtype):
     inf, nan = np.inf, np.nan
     return np.array([[0, 1, -inf], [-inf, -inf, 2], [nan, 1, 2], [1e4, -1e4, 9e3]], dtype)

@@ -30,8 +30,41 @@ def layer_norms(rng):
         )  # fmt: skip
 
 
+def rms_norms(rng):
+    for shape in ((4, 5), (2, 3, 4), (0, 3), (40, 60)):
+        arrays = rng.standard_normal(shape), rng.uniform(0.5, 2, shape[-1])
+        yield Case(arrays, {"eps": 1e-5}, f"{shape}", atol=1e-5)
+
+
+def _by_channel(rng):
+    for shape in ((4, 3), (2, 3, 4), (3, 2, 2, 3), (0, 3, 2), (20, 6, 30)):
+        c = shape[1]
+        yield rng.standard_normal(shape), rng.uniform(0.5, 2, c), rng.standard_normal(c)
+
+
+def batch_norms(rng):
+    for arrays in _by_channel(rng):
+        yield Case(arrays, {"eps": 0.1}, f"{arrays[0].shape}", atol=1e-5)
+
+
+def group_norms(rng):
+    for arrays in _by_channel(rng):
+        for groups in {1, arrays[0].shape[1]}:
+            settings = {"groups": groups, "eps": 0.1}
+            yield Case(arrays, settings, f"{arrays[0].shape}, {groups}", atol=1e-5)
+
+
+def channel_affines(rng):
+    for x, scale, shift in _by_channel(rng):
+        yield Case((x, rng.standard_normal(x.shape[1]), scale, shift), {}, f"{x.shape}")
+
+
 CASES = {
+    "BatchNorm": lambda rng: list(batch_norms(rng)),
+    "ChannelAffine": lambda rng: list(channel_affines(rng)),
     "Dropout": lambda rng: list(dropouts(rng)),
     "Embedding": lambda rng: list(embeddings(rng)),
+    "GroupNorm": lambda rng: list(group_norms(rng)),
     "LayerNorm": lambda rng: list(layer_norms(rng)),
+    "RMSNorm": lambda rng: list(rms_norms(rng)),
 }
