@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         kernels,
         linalg,
         nn,
+        onnx,
         optim,
         random,
         sparse,
@@ -62,8 +63,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
-    "data", "functional", "io", "kernels", "linalg", "nn", "optim", "random", "sparse", "testing",
-    "train", "utils",
+    "data", "functional", "io", "kernels", "linalg", "nn", "onnx", "optim", "random", "sparse",
+    "testing", "train", "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
     "RowSparse": "minidl.sparse",

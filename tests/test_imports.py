@@ -21,13 +21,13 @@ LAYERS = (
     ("minidl.testing",),
     ("minidl.nn", "minidl.optim"),
     ("minidl.io",),
-    ("minidl.data", "minidl.train", "minidl.utils"),
+    ("minidl.data", "minidl.onnx", "minidl.train", "minidl.utils"),
     ("ecommerce",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 PEERS = {"torch", "jax", "scipy", "sklearn", "tensorflow", "implicit"}
-EXTRAS = {"pandas", "pyarrow", "tqdm", "matplotlib", "jinja2"}
+EXTRAS = {"pandas", "pyarrow", "tqdm", "matplotlib", "jinja2", "onnx", "onnxruntime"}
 HEAVY = EXTRAS | {"numba", "llvmlite", "safetensors"}
 
 
