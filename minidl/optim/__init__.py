@@ -1,6 +1,6 @@
 """Optimizers and learning-rate schedules, with PyTorch's names, arguments and state_dict form."""
 
-from minidl.optim import lr_scheduler
+from minidl.optim import lr_scheduler, swa_utils
 from minidl.optim.adadelta import Adadelta
 from minidl.optim.adagrad import Adagrad
 from minidl.optim.adam import Adam, AdamW, SparseAdam
@@ -17,5 +17,5 @@ from minidl.optim.sign import Lion, Rprop
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lion",
     "Muon", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "SparseAdam", "decay_groups",
-    "lr_scheduler",
+    "lr_scheduler", "swa_utils",
 ]  # fmt: skip

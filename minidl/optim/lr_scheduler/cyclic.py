@@ -13,7 +13,7 @@ def _one_a_group(name: str, optimizer: Optimizer, value: float | Sequence[float]
     values = list(value) if isinstance(value, (list, tuple)) else [value] * count
     if len(values) != count:
         raise ValueError(f"{name}: {len(values)} values for {count} groups: give one a group")
-    return [float(v) for v in values]
+    return [float(v) for v in values]  # type: ignore[arg-type]
 
 
 class _Cycling(LRScheduler):
