@@ -86,6 +86,14 @@ HOMES = {
     "random": (
         "dropout",
     ),
+    "recurrent": (
+        "gru_backward",
+        "gru_forward",
+        "lstm_backward",
+        "lstm_forward",
+        "rnn_backward",
+        "rnn_forward",
+    ),
     "scatter": (
         "gather_rows",
         "group_ids",

@@ -434,3 +434,59 @@ def csr(rng, dtype):
         indptr = np.concatenate([[0], np.cumsum(full.sum(1))]).astype(np.int64)
         data, dense = normal(rng, len(indices), dtype), normal(rng, (columns, width), dtype)
         yield KernelCase([indptr, indices, data, dense], outputs=[np.empty((rows, width), dtype)])
+
+
+BATCHES = ((0, 3), (1, 1), (5, 7), (70, 67))
+"""(B, H) of recurrent layers; the last makes several pieces."""
+
+
+@case("rnn_forward")
+def rnn_forward(rng, dtype):
+    for shape in BATCHES:
+        for relu in (False, True):
+            arrays = [normal(rng, shape, dtype) for _ in range(2)]
+            bias = normal(rng, shape[1], dtype)
+            yield KernelCase([*arrays, bias, relu], outputs=[arrays[0]], note=f"{shape}, {relu}")
+
+
+@case("rnn_backward")
+def rnn_backward(rng, dtype):
+    for shape in BATCHES:
+        for relu in (False, True):
+            arrays = [normal(rng, shape, dtype) for _ in range(3)]
+            yield KernelCase([*arrays, relu], outputs=[arrays[0]], note=f"{shape}, {relu}")
+
+
+@case("lstm_forward")
+def lstm_forward(rng, dtype):
+    for shape in BATCHES:
+        wide = (shape[0], 4 * shape[1])
+        recurrent, gates = normal(rng, wide, dtype), normal(rng, wide, dtype)
+        c = normal(rng, shape, dtype)
+        bias = normal(rng, wide[1], dtype)
+        yield KernelCase([recurrent, bias, c], state=[gates], outputs=[c, c], note=f"{shape}")
+
+
+@case("lstm_backward")
+def lstm_backward(rng, dtype):
+    for shape in BATCHES:
+        gates = rng.random((shape[0], 4 * shape[1])).astype(dtype)
+        dout, dh, c, dc = (normal(rng, shape, dtype) for _ in range(4))
+        yield KernelCase([dout, dh, gates, c], state=[dc], outputs=[gates], note=f"{shape}")
+
+
+@case("gru_forward")
+def gru_forward(rng, dtype):
+    for shape in BATCHES:
+        gates = normal(rng, (shape[0], 4 * shape[1]), dtype)
+        recurrent = normal(rng, (shape[0], 3 * shape[1]), dtype)
+        bias, h = normal(rng, 4 * shape[1], dtype), normal(rng, shape, dtype)
+        yield KernelCase([recurrent, bias, h], state=[gates], outputs=[h], note=f"{shape}")
+
+
+@case("gru_backward")
+def gru_backward(rng, dtype):
+    for shape in BATCHES:
+        gates = rng.random((shape[0], 4 * shape[1])).astype(dtype)
+        dout, back, h, dh = (normal(rng, shape, dtype) for _ in range(4))
+        yield KernelCase([dout, back, gates, h], state=[dh], outputs=[gates], note=f"{shape}")

@@ -1,0 +1,281 @@
+"""Recurrent layers: one direction of one layer over a whole batch of sequences is one op.
+
+The products of all steps with the input weights are one product, before the loop; a step is then
+one product with the recurrent weights and one kernel (`kernels.recurrent`). Backpropagation through
+time (Werbos 1990, "Backpropagation through time: what it does and how to do it") runs the loop the
+other way: it carries dh, the gradient of the state, gives a step's `dgates`, and leaves all weight
+gradients to three products over all steps at the end. Rows are packed: see `_steps`.
+"""
+
+import numpy as np
+
+from minidl import kernels
+from minidl.ops import _math
+from minidl.ops._op import Op, empty
+from minidl.ops._steps import States, Steps, both_biases, start, unrolled
+from minidl.ops._sums import sum_rows
+
+
+def product(x, weight):
+    """x @ weight^T in an array from `empty`."""
+    out = empty((len(x), len(weight)), x.dtype)
+    return np.matmul(x, weight.T, out=out)
+
+
+def _flops(x, w_ih, w_hh):
+    """A multiplication and an addition for each weight and row."""
+    return 2 * x[0] * (w_ih[0] * w_ih[1] + w_hh[0] * w_hh[1])
+
+
+class RNN(Op):
+    """The simple recurrent network of Elman (1990, "Finding structure in time").
+
+        h_t = act(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh),   act = tanh or ReLU
+
+    With dh_t the whole gradient of h_t and a_t the argument of act:
+
+        da_t = dh_t act'(a_t),   act' = 1 - h_t^2 or [h_t > 0],   dh_{t-1} = dout_{t-1} + da_t W_hh
+        dx = da W_ih,   dW_ih = da^T x,   dW_hh = sum_t da_t^T h_{t-1},   db_ih = db_hh = sum da
+
+    Shapes: x (N, D) packed, sizes (T,) its rows a step, h0 and h_n (B, H), w_ih (H, D), w_hh (H, H),
+    b_ih and b_hh (H,) or None, out (N, H).
+    """
+
+    saves = ("x", "h0", "w_ih", "w_hh", "b_ih", "b_hh", "sizes", "before", "out")
+    outputs = ("out", "h_n")
+
+    @staticmethod
+    def forward(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, relu, reverse):
+        steps = Steps(sizes, reverse)
+        inputs, bias = product(x, w_ih), both_biases(b_ih, b_hh, len(w_hh), x.dtype)
+        h = States(h0, steps)
+        recurrent = empty(h0.shape, x.dtype)
+        run = _math.suited(kernels.rnn_forward, inputs)
+        for s, e in steps.spans:
+            part = recurrent[: e - s]
+            np.matmul(h.enter(s, e), w_hh.T, out=part)
+            run(inputs[s:e], part, bias, relu, h.after[s:e])
+            h.leave(s, e)
+        saved = (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, h.before, h.after)
+        return (h.after, h.last()), saved
+
+    @staticmethod
+    def backward(douts, saved, needs, *, relu, reverse):
+        x, h0, w_ih, w_hh, _, _, sizes, before, out = saved
+        steps = Steps(sizes, reverse)
+        dout, dh, nothing = _contiguous(douts[0]), start(douts[1], h0), start(None, h0)
+        dgates = empty(out.shape, x.dtype)  # (N, H)
+        run = _math.suited(kernels.rnn_backward, dgates)
+        for s, e in reversed(steps.spans):
+            n = e - s
+            run(_at(dout, nothing, s, e), dh[:n], out[s:e], relu, dgates[s:e])
+            np.matmul(dgates[s:e], w_hh, out=dh[:n])
+        wanted = (needs[0], needs[2], needs[3])
+        dx, dw_ih, dw_hh = _gradients(dgates, dgates, x, before, w_ih, wanted)
+        db = sum_rows(dgates) if needs[4] or needs[5] else None
+        return dx, dh, dw_ih, dw_hh, db, db, None
+
+    @staticmethod
+    def composite(F, x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, relu, reverse):
+        def cell(inputs, states):
+            a = inputs + F.linear(states[0], w_hh, b_hh)
+            return [a.relu() if relu else a.tanh()]
+
+        return unrolled(F, cell, Steps(sizes, reverse), F.linear(x, w_ih, b_ih), [h0])
+
+    @classmethod
+    def flops(cls, *shapes):
+        """The products, and four for each state."""
+        return _flops(shapes[0], shapes[2], shapes[3]) + 4 * shapes[0][0] * shapes[3][0]
+
+
+class LSTM(Op):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997) with forget gates (Gers et al. 2000).
+
+        i, f, g, o = x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh,   i, f, o = sigmoid, g = tanh of it
+        c_t = f c_{t-1} + i g,   h_t = o tanh(c_t),   or (o tanh(c_t)) W_hr^T with a projection
+        (Sak, Senior & Beaufays 2014, arXiv:1402.1128)
+
+    Backward carries dh (dout of the step, and from the later one) and dc. With T = tanh(c_t):
+
+        dc += dh o (1 - T^2)
+        di = dc g i (1 - i),   df = dc c_{t-1} f (1 - f),   dg = dc i (1 - g^2),   do = dh T o (1 - o)
+        dc_{t-1} = dc f,   dh_{t-1} = (di, df, dg, do) W_hh
+
+    A projection comes first: dW_hr = sum dh^T (o T), dh <- dh W_hr. Weights and x as in RNN. Only the
+    gates and c_{t-1} are kept: c_t is computed again.
+    Shapes: x (N, D) packed, sizes (T,) its rows a step, h0 and h_n (B, P), c0 and c_n (B, H),
+    w_ih (4H, D), w_hh (4H, P), b_ih and b_hh (4H,) or None, w_hr (P, H) or None (P = H), out (N, P).
+    """
+
+    saves = (
+        "x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "w_hr", "sizes", "gates", "before",
+        "c_before", "out",
+    )  # fmt: skip
+    outputs = ("out", "h_n", "c_n")
+
+    @staticmethod
+    def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, *, reverse):
+        steps = Steps(sizes, reverse)
+        gates, bias = product(x, w_ih), both_biases(b_ih, b_hh, len(w_hh), x.dtype)  # (N, 4H)
+        h, c = States(h0, steps), States(c0, steps)
+        recurrent, inner = empty((steps.batch, len(w_hh)), x.dtype), empty(c0.shape, x.dtype)
+        run = _math.suited(kernels.lstm_forward, gates)
+        for s, e in steps.spans:
+            n = e - s
+            np.matmul(h.enter(s, e), w_hh.T, out=recurrent[:n])
+            to = h.after[s:e] if w_hr is None else inner[:n]
+            run(recurrent[:n], bias, c.enter(s, e), gates[s:e], c.after[s:e], to)
+            if w_hr is not None:
+                np.matmul(to, w_hr.T, out=h.after[s:e])
+            h.leave(s, e)
+            c.leave(s, e)
+        saved = (x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes)
+        return (h.after, h.last(), c.last()), (*saved, gates, h.before, c.before, h.after)
+
+    @staticmethod
+    def backward(douts, saved, needs, *, reverse):
+        x, h0, c0, w_ih, w_hh, _, _, w_hr, sizes, gates, before, c_before, _ = saved
+        steps = Steps(sizes, reverse)
+        dout, nothing = _contiguous(douts[0]), start(None, h0)
+        dh, dc = start(douts[1], h0), start(douts[2], c0)
+        dgates = empty(gates.shape, x.dtype)  # (N, 4H)
+        if w_hr is not None:
+            dprojected = empty((steps.rows, len(w_hr)), x.dtype)  # (N, P)
+            dinner, no_other = empty(c0.shape, x.dtype), start(None, c0)
+        run = _math.suited(kernels.lstm_backward, gates)
+        for s, e in reversed(steps.spans):
+            n = e - s
+            own, later = _at(dout, nothing, s, e), dh[:n]
+            if w_hr is not None:
+                np.add(own, later, out=dprojected[s:e])
+                np.matmul(dprojected[s:e], w_hr, out=dinner[:n])
+                own, later = no_other[:n], dinner[:n]
+            run(own, later, gates[s:e], c_before[s:e], dc[:n], dgates[s:e])
+            np.matmul(dgates[s:e], w_hh, out=dh[:n])
+        wanted = (needs[0], needs[3], needs[4])
+        dx, dw_ih, dw_hh = _gradients(dgates, dgates, x, before, w_ih, wanted)
+        db = sum_rows(dgates) if needs[5] or needs[6] else None
+        dw_hr = None
+        if needs[7]:
+            i, f, g, o = np.split(gates, 4, axis=1)
+            dw_hr = dprojected.T @ (o * np.tanh(f * c_before + i * g))
+        return dx, dh, dc, dw_ih, dw_hh, db, db, dw_hr, None
+
+    @staticmethod
+    def composite(F, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, *, reverse):
+        def cell(inputs, states):
+            a = inputs + F.linear(states[0], w_hh, b_hh)
+            i, f, g, o = a.chunk(4, 1)
+            c = f.sigmoid() * states[1] + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            return [h if w_hr is None else F.linear(h, w_hr), c]
+
+        return unrolled(F, cell, Steps(sizes, reverse), F.linear(x, w_ih, b_ih), [h0, c0])
+
+    @classmethod
+    def flops(cls, *shapes):
+        """The products, and thirty for each state (five of them exponentials)."""
+        rows, hidden = shapes[0][0], shapes[2][1]
+        projection = 2 * rows * shapes[1][1] * hidden if shapes[1][1] != hidden else 0
+        return _flops(shapes[0], shapes[3], shapes[4]) + projection + 30 * rows * hidden
+
+
+class GRU(Op):
+    """Gated recurrent unit (Cho et al. 2014, arXiv:1406.1078), as in cuDNN and PyTorch.
+
+        r, z = sigmoid(x_t W_i^T + b_i + h_{t-1} W_h^T + b_h),   m = h_{t-1} W_hn^T + b_hn
+        n = tanh(x_t W_in^T + b_in + r m),   h_t = (1 - z) n + z h_{t-1}
+
+    r multiplies the product, so that all of it is one; in the paper it multiplies h_{t-1}. With dh
+    the gradient of h_t (dout of the step, and from the later one), before the activations:
+
+        dn = dh (1 - z) (1 - n^2),   dz = dh (h_{t-1} - n) z (1 - z),   dr = dn m r (1 - r),   dm = dn r
+        dh_{t-1} = dh z + (dr, dz, dm) W_hh
+
+    W_ih and x see (dr, dz, dn), W_hh sees (dr, dz, dm), as in RNN else.
+    Shapes: x (N, D) packed, sizes (T,) its rows a step, h0 and h_n (B, H), w_ih (3H, D),
+    w_hh (3H, H), b_ih and b_hh (3H,) or None, out (N, H).
+    """
+
+    saves = ("x", "h0", "w_ih", "w_hh", "b_ih", "b_hh", "sizes", "gates", "before", "out")
+    outputs = ("out", "h_n")
+
+    @staticmethod
+    def forward(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, reverse):
+        steps = Steps(sizes, reverse)
+        size = h0.shape[1]
+        gates = empty((len(x), 4 * size), x.dtype)  # r, z, n, m
+        np.matmul(x, w_ih.T, out=gates[:, : 3 * size])
+        bias = np.zeros(4 * size, x.dtype)
+        if b_ih is not None:
+            bias[: 3 * size] = b_ih
+            bias[: 2 * size] += b_hh[: 2 * size]
+            bias[3 * size :] = b_hh[2 * size :]
+        h = States(h0, steps)
+        recurrent = empty((steps.batch, 3 * size), x.dtype)
+        run = _math.suited(kernels.gru_forward, gates)
+        for s, e in steps.spans:
+            before = h.enter(s, e)
+            np.matmul(before, w_hh.T, out=recurrent[: e - s])
+            run(recurrent[: e - s], bias, before, gates[s:e], h.after[s:e])
+            h.leave(s, e)
+        saved = (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, gates, h.before, h.after)
+        return (h.after, h.last()), saved
+
+    @staticmethod
+    def backward(douts, saved, needs, *, reverse):
+        x, h0, w_ih, w_hh, _, _, sizes, gates, before, _ = saved
+        steps = Steps(sizes, reverse)
+        size = h0.shape[1]
+        dout, nothing = _contiguous(douts[0]), start(None, h0)
+        dh, back = start(douts[1], h0), start(None, h0)
+        dgates = empty(gates.shape, x.dtype)  # n, r, z, m
+        run = _math.suited(kernels.gru_backward, gates)
+        for s, e in reversed(steps.spans):
+            n = e - s
+            run(_at(dout, nothing, s, e), back[:n], gates[s:e], before[s:e], dh[:n], dgates[s:e])
+            np.matmul(dgates[s:e, size:], w_hh, out=back[:n])
+        dh += back
+        turned = np.concatenate([w_ih[2 * size :], w_ih[: 2 * size]])  # rows as in dgates
+        dinput, drecurrent = dgates[:, : 3 * size], dgates[:, size:]
+        wanted = (needs[0], needs[2], needs[3])
+        dx, dw_ih, dw_hh = _gradients(dinput, drecurrent, x, before, turned, wanted)
+        if dw_ih is not None:
+            dw_ih = np.concatenate([dw_ih[size:], dw_ih[:size]])
+        if not (needs[4] or needs[5]):
+            return dx, dh, dw_ih, dw_hh, None, None, None
+        db = sum_rows(dgates)
+        db_ih = np.concatenate([db[size : 3 * size], db[:size]])
+        return dx, dh, dw_ih, dw_hh, db_ih, db[size:], None
+
+    @staticmethod
+    def composite(F, x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, reverse):
+        def cell(inputs, states):
+            i_r, i_z, i_n = inputs.chunk(3, 1)
+            h_r, h_z, m = F.linear(states[0], w_hh, b_hh).chunk(3, 1)
+            n = (i_n + (i_r + h_r).sigmoid() * m).tanh()
+            return [n + (i_z + h_z).sigmoid() * (states[0] - n)]
+
+        return unrolled(F, cell, Steps(sizes, reverse), F.linear(x, w_ih, b_ih), [h0])
+
+    @classmethod
+    def flops(cls, *shapes):
+        """The products, and twenty for each state (three of them exponentials)."""
+        return _flops(shapes[0], shapes[2], shapes[3]) + 20 * shapes[0][0] * shapes[1][1]
+
+
+def _contiguous(dout):
+    return None if dout is None else np.ascontiguousarray(dout)
+
+
+def _at(dout, nothing, s, e):
+    """The gradient of a step's output; zeros if the output was not used."""
+    return nothing[: e - s] if dout is None else dout[s:e]
+
+
+def _gradients(dinput, drecurrent, x, before, w_ih, needs):
+    """dx, dw_ih, dw_hh from the gates' gradients where they meet input and recurrent weights."""
+    dx = dinput @ w_ih if needs[0] else None
+    dw_ih = dinput.T @ x if needs[1] else None
+    return dx, dw_ih, drecurrent.T @ before if needs[2] else None
