@@ -31,6 +31,7 @@ from minidl.functional.index import *  # noqa: F403
 from minidl.functional.joining import *  # noqa: F403
 from minidl.functional.matrix import *  # noqa: F403
 from minidl.functional.randomness import *  # noqa: F403
+from minidl.functional.recurrent import *  # noqa: F403
 from minidl.functional.reduce import *  # noqa: F403
 from minidl.functional.scatter import *  # noqa: F403
 from minidl.functional.shape import *  # noqa: F403
@@ -43,8 +44,8 @@ from minidl.functional.transcendental import *  # noqa: F403
 
 FAMILIES = (
     "arithmetic", "attributes", "choice", "comparison", "contraction", "creation", "cumulative",
-    "diagonals", "index", "joining", "matrix", "randomness", "reduce", "scatter", "shape",
-    "softmax", "sorting", "sparse", "splitting", "statistics", "transcendental",
+    "diagonals", "index", "joining", "matrix", "randomness", "recurrent", "reduce", "scatter",
+    "shape", "softmax", "sorting", "sparse", "splitting", "statistics", "transcendental",
 )  # fmt: skip
 NN_FAMILIES = (
     "activation", "layers", "losses_classification", "losses_ranking", "losses_regression",

@@ -165,8 +165,8 @@ def _lstm_backward(dout, dh, gates, c_prev, dc, dgates):
 def lstm_backward(dout, dh, gates, c_prev, dc, dgates):
     """dout, dh, c_prev, dc (B, H); gates, dgates (B, 4H).
 
-    dout + dh is the gradient of h. dc, that of c from later steps, becomes that of c_prev; dgates is
-    the gradient of the gates before their activation.
+    dout + dh is the gradient of h. dc, that of c from later steps, becomes that of c_prev; dgates
+    is the gradient of the gates before their activation.
     """
     step = rows_a_piece(dc.shape[1], _PIECE)
     for p in prange(count_pieces(dc.shape[0], step)):

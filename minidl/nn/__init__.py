@@ -14,11 +14,17 @@ from minidl.nn.loss import __all__ as _losses
 from minidl.nn.module import Module
 from minidl.nn.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from minidl.nn.parameter import Parameter
+from minidl.nn.recurrent import *  # noqa: F403
+from minidl.nn.recurrent import __all__ as _recurrent
+from minidl.nn.recurrent_cells import *  # noqa: F403
+from minidl.nn.recurrent_cells import __all__ as _cells
 from minidl.nn.shape import Flatten, Unflatten
 
 __all__ = [
     *_activations,
+    *_cells,
     *_losses,
+    *_recurrent,
     "BatchNorm1d",
     "BatchNorm2d",
     "Bilinear",

@@ -37,8 +37,8 @@ class RNN(Op):
         da_t = dh_t act'(a_t),   act' = 1 - h_t^2 or [h_t > 0],   dh_{t-1} = dout_{t-1} + da_t W_hh
         dx = da W_ih,   dW_ih = da^T x,   dW_hh = sum_t da_t^T h_{t-1},   db_ih = db_hh = sum da
 
-    Shapes: x (N, D) packed, sizes (T,) its rows a step, h0 and h_n (B, H), w_ih (H, D), w_hh (H, H),
-    b_ih and b_hh (H,) or None, out (N, H).
+    Shapes: x (N, D) packed, sizes (T,) its rows a step, h0 and h_n (B, H), w_ih (H, D),
+    w_hh (H, H), b_ih and b_hh (H,) or None, out (N, H).
     """
 
     saves = ("x", "h0", "w_ih", "w_hh", "b_ih", "b_hh", "sizes", "before", "out")
@@ -99,13 +99,15 @@ class LSTM(Op):
     Backward carries dh (dout of the step, and from the later one) and dc. With T = tanh(c_t):
 
         dc += dh o (1 - T^2)
-        di = dc g i (1 - i),   df = dc c_{t-1} f (1 - f),   dg = dc i (1 - g^2),   do = dh T o (1 - o)
-        dc_{t-1} = dc f,   dh_{t-1} = (di, df, dg, do) W_hh
+        di = dc g i (1 - i),   df = dc c_{t-1} f (1 - f)
+        dg = dc i (1 - g^2),   do = dh T o (1 - o)
+        dc_{t-1} = dc f,       dh_{t-1} = (di, df, dg, do) W_hh
 
-    A projection comes first: dW_hr = sum dh^T (o T), dh <- dh W_hr. Weights and x as in RNN. Only the
-    gates and c_{t-1} are kept: c_t is computed again.
+    A projection comes first: dW_hr = sum dh^T (o T), dh <- dh W_hr. Weights and x as in RNN. Only
+    the gates and c_{t-1} are kept: c_t is computed again.
     Shapes: x (N, D) packed, sizes (T,) its rows a step, h0 and h_n (B, P), c0 and c_n (B, H),
-    w_ih (4H, D), w_hh (4H, P), b_ih and b_hh (4H,) or None, w_hr (P, H) or None (P = H), out (N, P).
+    w_ih (4H, D), w_hh (4H, P), b_ih and b_hh (4H,) or None, w_hr (P, H) or None (then P = H),
+    out (N, P).
     """
 
     saves = (
@@ -190,7 +192,8 @@ class GRU(Op):
     r multiplies the product, so that all of it is one; in the paper it multiplies h_{t-1}. With dh
     the gradient of h_t (dout of the step, and from the later one), before the activations:
 
-        dn = dh (1 - z) (1 - n^2),   dz = dh (h_{t-1} - n) z (1 - z),   dr = dn m r (1 - r),   dm = dn r
+        dn = dh (1 - z) (1 - n^2),   dz = dh (h_{t-1} - n) z (1 - z)
+        dr = dn m r (1 - r),         dm = dn r
         dh_{t-1} = dh z + (dr, dz, dm) W_hh
 
     W_ih and x see (dr, dz, dn), W_hh sees (dr, dz, dm), as in RNN else.
