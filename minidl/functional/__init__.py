@@ -48,8 +48,8 @@ FAMILIES = (
     "shape", "softmax", "sorting", "sparse", "splitting", "statistics", "transcendental",
 )  # fmt: skip
 NN_FAMILIES = (
-    "activation", "layers", "losses_classification", "losses_ranking", "losses_regression",
-    "normalization",
+    "activation", "convolution", "layers", "losses_classification", "losses_ranking",
+    "losses_regression", "normalization", "padding", "pooling", "resizing",
 )  # fmt: skip
 
 __all__ = [name for f in FAMILIES for name in sys.modules[f"{__name__}.{f}"].__all__]

@@ -24,6 +24,12 @@ __all__ = [
 
 
 @method
+def applied(input: Tensor, op: Any, arguments: Any, settings: dict[str, Any]) -> Any:
+    """An op of `arguments`, of which `input` is one."""
+    return apply(op, *arguments, **settings)
+
+
+@method
 def take_flat(input: Tensor, places: Array) -> Tensor:
     """Elements by their flat, row-major index."""
     return apply(ops.TakeFlat, input, places)

@@ -59,8 +59,17 @@ HOMES = {
         "channel_moments",
         "channel_sums",
     ),
+    "conv": (
+        "col2im",
+        "im2col",
+    ),
     "csr": (
         "csr_matmul",
+    ),
+    "depthwise": (
+        "depthwise_forward",
+        "depthwise_input",
+        "depthwise_weight",
     ),
     "elementwise": (
         "erf_forward",
@@ -83,6 +92,12 @@ HOMES = {
         "rms_norm_backward",
         "rms_norm_forward",
     ),
+    "pool": (
+        "avg_pool_backward",
+        "avg_pool_forward",
+        "max_pool_backward",
+        "max_pool_forward",
+    ),
     "random": (
         "dropout",
     ),
@@ -93,6 +108,9 @@ HOMES = {
         "lstm_forward",
         "rnn_backward",
         "rnn_forward",
+    ),
+    "resample": (
+        "resample",
     ),
     "scatter": (
         "gather_rows",

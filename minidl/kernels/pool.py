@@ -1,0 +1,182 @@
+"""Maximum and mean over windows of images, forward and backward, a plane (H, W) at a time."""
+
+import numpy as np
+
+from minidl.kernels._jit import kernel, piece, prange
+from minidl.kernels.conv import end_inside, first_inside, span_ref
+
+
+def max_pool_forward_ref(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
+    height, width = x.shape[1:]
+    rows, across = out.shape[1:]
+    out[:] = -np.inf
+    h = np.arange(rows) * sh - ph
+    w = np.arange(across) * sw - pw
+    h = np.where(h < 0, h + -(h // dh) * dh, h)
+    w = np.where(w < 0, w + -(w // dw) * dw, w)
+    argmax[:] = np.minimum(h[:, None] * width + w, height * width - 1)
+    places = np.arange(height * width).reshape(height, width)
+    for i in range(kh):
+        here, there = span_ref(i, sh, ph, dh, height, rows)
+        for j in range(kw):
+            across_, taken = span_ref(j, sw, pw, dw, width, across)
+            value, best = x[:, there, taken], out[:, here, across_]
+            better = ~(value <= best) & ((value > best) | np.isnan(value))
+            out[:, here, across_] = np.where(better, value, best)
+            argmax[:, here, across_] = np.where(
+                better, places[there, taken], argmax[:, here, across_]
+            )
+
+
+@piece
+def _better(source, step, place, move, best, argmax):
+    """Take each value that is larger, or NaN: as PyTorch, the first of equals, the last NaN."""
+    for t in range(best.size):
+        value = source[t * step]
+        take = value > best[t] or value != value
+        best[t] = value if take else best[t]
+        argmax[t] = place + np.int32(t) * move if take else argmax[t]
+
+
+@piece
+def _max_windows(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
+    height, width = x.shape
+    rows, across = out.shape
+    last = height * width - 1
+    low = x.dtype.type(-np.inf)
+    for o in range(rows):
+        top = o * sh - ph
+        if top < 0:  # the first tap inside
+            top += (dh - 1 - top) // dh * dh
+        best, places = out[o], argmax[o]
+        for t in range(across):
+            best[t] = low
+        if pw == 0 and top < height and (across - 1) * sw < width:
+            first = np.int32(top * width)
+            for t in range(across):
+                places[t] = first + np.int32(t * sw)
+        else:
+            for t in range(across):
+                w = t * sw - pw
+                if w < 0:
+                    w += (dw - 1 - w) // dw * dw
+                places[t] = min(top * width + w, last)
+        for i in range(kh):
+            h = o * sh + i * dh - ph
+            if h < 0 or h >= height:
+                continue
+            for j in range(kw):
+                shift = j * dw - pw
+                left = first_inside(shift, sw)
+                right = end_inside(shift, sw, width, across)
+                if right > left:
+                    start = left * sw + shift
+                    _better(
+                        x[h, start:], sw, np.int32(h * width + start), np.int32(sw),
+                        best[left:right], places[left:right],
+                    )  # fmt: skip
+
+
+@kernel(reference=max_pool_forward_ref, parallel=True, serial_below=60_000)
+def max_pool_forward(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
+    """x (N, H, W); kernel, stride, padding, dilation; out (N, OH, OW); argmax alike, int32.
+
+    argmax is the place in the flat plane: h * W + w.
+    """
+    for n in prange(x.shape[0]):
+        _max_windows(x[n], kh, kw, sh, sw, ph, pw, dh, dw, out[n], argmax[n])
+
+
+def max_pool_backward_ref(dout, argmax, dx):
+    dx[:] = 0
+    flat = dx.reshape(len(dx), dx.shape[1] * dx.shape[2])
+    images = np.arange(len(dx))[:, None]
+    np.add.at(flat, (images, argmax.reshape(len(dx), -1)), dout.reshape(len(dx), -1))
+
+
+@piece
+def _scatter(dout, argmax, dx):
+    zero = dx.dtype.type(0)
+    for t in range(dx.size):
+        dx[t] = zero
+    for t in range(dout.size):
+        dx[np.uint32(argmax[t])] += dout[t]
+
+
+@kernel(reference=max_pool_backward_ref, parallel=True, serial_below=60_000, size_of="dx")
+def max_pool_backward(dout, argmax, dx):
+    """dout, argmax (N, OH, OW); dx (N, H, W).  dx = 0, then dx[n].flat[argmax] += dout[n]."""
+    inside, around = dout.shape[1] * dout.shape[2], dx.shape[1] * dx.shape[2]
+    for n in prange(dout.shape[0]):
+        _scatter(dout[n].reshape(inside), argmax[n].reshape(inside), dx[n].reshape(around))
+
+
+def avg_pool_forward_ref(x, top, bottom, left, right, height, width, out):
+    for o in range(len(top)):
+        band = x[:, top[o] : bottom[o]].sum(axis=1, dtype=np.float64)  # (N, W)
+        for t in range(len(left)):
+            total = band[:, left[t] : right[t]].sum(axis=1)
+            out[:, o, t] = total / (height[o] * width[t])
+
+
+@piece
+def _mean_windows(x, top, bottom, left, right, height, width, out):
+    band = np.empty(x.shape[1], np.float64)
+    for o in range(out.shape[0]):
+        band[:] = 0.0
+        for h in range(top[o], bottom[o]):
+            row = x[h]
+            for w in range(band.size):
+                band[w] += row[w]
+        target = out[o]
+        for t in range(target.size):
+            total = 0.0
+            for w in range(left[t], right[t]):
+                total += band[w]
+            target[t] = total / (height[o] * width[t])
+
+
+@kernel(reference=avg_pool_forward_ref, parallel=True, serial_below=60_000)
+def avg_pool_forward(x, top, bottom, left, right, height, width, out):
+    """x (N, H, W); top, bottom, height (OH,), left, right, width (OW,); out (N, OH, OW).
+
+    out[n, o, t] = sum of x[n, top[o] : bottom[o], left[t] : right[t]] / (height[o] * width[t]).
+    """
+    for n in prange(x.shape[0]):
+        _mean_windows(x[n], top, bottom, left, right, height, width, out[n])
+
+
+def avg_pool_backward_ref(dout, top, bottom, left, right, height, width, dx):
+    dx[:] = 0
+    share = (dout / (height[:, None] * width)).astype(dx.dtype)
+    for o in range(len(top)):
+        for t in range(len(left)):
+            dx[:, top[o] : bottom[o], left[t] : right[t]] += share[:, o, t, None, None]
+
+
+@piece
+def _share_windows(dout, top, bottom, left, right, height, width, dx):
+    zero = dx.dtype.type(0)
+    for h in range(dx.shape[0]):
+        row = dx[h]
+        for w in range(row.size):
+            row[w] = zero
+    band = np.empty(dx.shape[1], dx.dtype)
+    for o in range(dout.shape[0]):
+        for w in range(band.size):
+            band[w] = zero
+        for t in range(dout.shape[1]):
+            share = dx.dtype.type(dout[o, t] / (height[o] * width[t]))
+            for w in range(left[t], right[t]):
+                band[w] += share
+        for h in range(top[o], bottom[o]):
+            row = dx[h]
+            for w in range(band.size):
+                row[w] += band[w]
+
+
+@kernel(reference=avg_pool_backward_ref, parallel=True, serial_below=60_000, size_of="dx")
+def avg_pool_backward(dout, top, bottom, left, right, height, width, dx):
+    """The transpose of avg_pool_forward: dx[n, top : bottom, left : right] += dout's share."""
+    for n in prange(dout.shape[0]):
+        _share_windows(dout[n], top, bottom, left, right, height, width, dx[n])
