@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from minidl._tensor import Tensor, apply
 from minidl.ops.pad import Pad
 from minidl.ops.resample import Resample

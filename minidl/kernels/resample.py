@@ -1,6 +1,5 @@
 """A constant sparse matrix along one axis: interpolation, and padding by the image's own values."""
 
-import numpy as np
 
 from minidl.kernels._jit import kernel, piece, prange
 

@@ -5,6 +5,8 @@ from minidl.nn.activation import *  # noqa: F403
 from minidl.nn.activation import __all__ as _activations
 from minidl.nn.batchnorm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
 from minidl.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from minidl.nn.conv import *  # noqa: F403
+from minidl.nn.conv import __all__ as _conv
 from minidl.nn.distance import CosineSimilarity, PairwiseDistance
 from minidl.nn.dropout import Dropout
 from minidl.nn.embedding import Embedding
@@ -13,18 +15,28 @@ from minidl.nn.loss import *  # noqa: F403
 from minidl.nn.loss import __all__ as _losses
 from minidl.nn.module import Module
 from minidl.nn.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from minidl.nn.padding import *  # noqa: F403
+from minidl.nn.padding import __all__ as _padding
 from minidl.nn.parameter import Parameter
+from minidl.nn.pooling import *  # noqa: F403
+from minidl.nn.pooling import __all__ as _pooling
 from minidl.nn.recurrent import *  # noqa: F403
 from minidl.nn.recurrent import __all__ as _recurrent
 from minidl.nn.recurrent_cells import *  # noqa: F403
 from minidl.nn.recurrent_cells import __all__ as _cells
 from minidl.nn.shape import Flatten, Unflatten
+from minidl.nn.upsampling import *  # noqa: F403
+from minidl.nn.upsampling import __all__ as _upsampling
 
 __all__ = [
     *_activations,
     *_cells,
+    *_conv,
     *_losses,
+    *_padding,
+    *_pooling,
     *_recurrent,
+    *_upsampling,
     "BatchNorm1d",
     "BatchNorm2d",
     "Bilinear",
