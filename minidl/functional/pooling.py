@@ -1,5 +1,6 @@
 """Pooling: maxima, means and norms of windows, in steps or sharing an axis evenly."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,7 @@ def lp_pool2d(
 
 
 def _root(mean: Tensor, kernel: tuple[int, ...], norm_type: float) -> Tensor:
-    total = mean * float(np.prod(kernel))
+    total = mean * float(math.prod(kernel))
     return (total.sign() * total.abs().relu()) ** (1.0 / norm_type)
 
 
@@ -267,7 +268,8 @@ def _adaptive_places(x: Array, size: tuple[int, ...]) -> Array:
         taps = np.minimum(starts[:, None] + np.arange(longest), stops[:, None] - 1)
         wide = places[:, None, :, None] * n + taps[None, :, None, :]
         places = wide.reshape(len(places) * count, places.shape[1] * longest)
-    values = x.reshape(*x.shape[:2], -1)[..., places]  # (B, C, windows, elements)
+    planes = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+    values = planes[..., places]  # (B, C, windows, elements)
     best = values.argmax(axis=-1)
     wrong = np.isnan(values)
     if wrong.any():  # PyTorch takes the last NaN
@@ -294,7 +296,7 @@ def _unpooled(name, dims, input, indices, kernel_size, stride, padding, output_s
         )
     else:
         size = tuple(int(n) for n in output_size)[-dims:]
-    area = int(np.prod(size))
+    area = math.prod(size)
     if places.size and not (places.min() >= 0 and places.max() < area):
         raise ValueError(
             f"{name}: indices {places.min()} to {places.max()} do not fit an output of {size}"

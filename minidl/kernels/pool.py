@@ -88,10 +88,9 @@ def max_pool_forward(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
 
 
 def max_pool_backward_ref(dout, argmax, dx):
-    dx[:] = 0
-    flat = dx.reshape(len(dx), dx.shape[1] * dx.shape[2])
-    images = np.arange(len(dx))[:, None]
-    np.add.at(flat, (images, argmax.reshape(len(dx), -1)), dout.reshape(len(dx), -1))
+    starts = np.arange(len(dx))[:, None, None] * (dx.shape[1] * dx.shape[2])
+    places = (argmax + starts).reshape(argmax.size)
+    dx[:] = np.bincount(places, dout.reshape(dout.size), minlength=dx.size).reshape(dx.shape)
 
 
 @piece

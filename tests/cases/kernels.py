@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from minidl.testing.kernels import KernelCase
+from tests.cases import _image_kernels
 
 Sampler = Callable[[np.random.Generator, type], Iterator[KernelCase]]
 
@@ -13,7 +14,7 @@ SIZES = (0, 1, 7, 20_001)
 ROWS = ((0, 5), (1, 1), (3, 17), (301, 67))
 """(N, D) of matrices; the last makes several pieces."""
 
-CASES: dict[str, Sampler] = {}
+CASES: dict[str, Sampler] = dict(_image_kernels.CASES)
 
 
 def case(*names: str) -> Callable[[Sampler], Sampler]:

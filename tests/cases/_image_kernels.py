@@ -1,0 +1,146 @@
+"""Inputs for the kernels of convolution, pooling and resampling."""
+
+import numpy as np
+
+from minidl.ops.pool import windows
+from minidl.testing.kernels import KernelCase
+
+# (images, channels, axes, kernel, output's axes, (sh, sw, ph, pw, dh, dw))
+IMAGES = (
+    (0, 2, (3, 3), (2, 2), (2, 2), (1, 1, 0, 0, 1, 1)),
+    (1, 1, (1, 1), (1, 1), (1, 1), (1, 1, 0, 0, 1, 1)),
+    (2, 3, (5, 7), (3, 3), (5, 7), (1, 1, 1, 1, 1, 1)),  # of the input's size
+    (2, 3, (5, 7), (3, 2), (3, 4), (2, 2, 1, 1, 1, 2)),
+    (3, 2, (6, 5), (2, 3), (3, 5), (1, 1, -2, 1, 1, 1)),  # the rows from the third on
+    (1, 2, (2, 3), (5, 5), (3, 3), (1, 1, 3, 2, 1, 1)),  # some taps never meet the image
+    (2, 2, (3, 4), (3, 3), (7, 4), (1, 1, 4, 4, 2, 4)),
+    (7, 9, (20, 21), (3, 3), (20, 21), (1, 1, 1, 1, 1, 1)),
+)
+
+
+def normal(rng, shape, dtype):
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def im2col(rng, dtype):
+    for images, channels, axes, kernel, size, geometry in IMAGES:
+        x = normal(rng, (images, channels, *axes), dtype)
+        cols = np.empty((channels, *kernel, images, *size), dtype)
+        yield KernelCase([x, *geometry], outputs=[cols], note=f"{axes} {kernel} {geometry}")
+
+
+def col2im(rng, dtype):
+    for images, channels, axes, kernel, size, geometry in IMAGES:
+        cols = normal(rng, (channels, *kernel, images, *size), dtype)
+        bias, out = normal(rng, channels, dtype), normal(rng, (images, channels, *axes), dtype)
+        note = f"{axes} {kernel} {geometry}"
+        yield KernelCase([cols, bias, 1, *geometry], outputs=[out], note=note)
+        yield KernelCase([cols, bias, 0, *geometry], [out], note=note)
+
+
+def _depthwise(rng, dtype):
+    for images, channels, axes, kernel, size, geometry in IMAGES:
+        for many in (1, 3):
+            outputs = channels * many
+            x, weight = (images, channels, *axes), (outputs, *kernel)
+            y = (images, outputs, *size)
+            yield (*[normal(rng, shape, dtype) for shape in (x, weight, y)], geometry)
+
+
+def depthwise_forward(rng, dtype):
+    for x, weight, y, geometry in _depthwise(rng, dtype):
+        bias = normal(rng, len(weight), dtype)
+        yield KernelCase([x, weight, bias, *geometry], outputs=[y], note=f"{geometry}")
+
+
+def depthwise_input(rng, dtype):
+    for x, weight, y, geometry in _depthwise(rng, dtype):
+        bias = normal(rng, x.shape[1], dtype)
+        yield KernelCase([y, weight, bias, *geometry], outputs=[x], note=f"{geometry}")
+
+
+def depthwise_weight(rng, dtype):
+    for x, weight, y, geometry in _depthwise(rng, dtype):
+        yield KernelCase([x, y, *geometry], outputs=[weight], note=f"{geometry}")
+
+
+# (planes, axes, output's axes, (kh, kw, sh, sw, ph, pw, dh, dw))
+POOLS = (
+    (0, (2, 2), (1, 1), (2, 2, 2, 2, 0, 0, 1, 1)),
+    (1, (1, 1), (1, 1), (1, 1, 1, 1, 0, 0, 1, 1)),
+    (3, (5, 7), (2, 3), (2, 2, 2, 2, 0, 0, 1, 1)),
+    (3, (5, 7), (3, 7), (3, 3, 2, 1, 1, 1, 1, 1)),
+    (2, (6, 7), (3, 2), (2, 3, 2, 3, 1, 1, 3, 2)),
+    (2, (5, 5), (3, 3), (2, 2, 2, 2, 0, 0, 1, 1)),  # the last windows are cut
+    (301, (14, 18), (7, 9), (2, 2, 2, 2, 0, 0, 1, 1)),
+    (40, (28, 31), (14, 15), (3, 3, 2, 2, 1, 0, 1, 1)),
+)
+
+
+def max_pool_forward(rng, dtype):
+    for planes, axes, size, numbers in POOLS:
+        for kind in ("plain", "ties", "special"):
+            x = normal(rng, (planes, *axes), dtype)
+            if kind == "ties":
+                x = np.sign(x)
+            elif kind == "special":
+                odd = np.array([np.nan, -np.inf, np.inf], dtype)
+                x = np.where(rng.random(x.shape) < 0.7, rng.choice(odd, x.shape), x)
+            out = np.empty((planes, *size), dtype)
+            places = np.empty(out.shape, np.int32)
+            yield KernelCase([x, *numbers], outputs=[out, places], note=f"{kind} {numbers}")
+
+
+def max_pool_backward(rng, dtype):
+    for planes, axes, size, _ in POOLS:
+        dout = normal(rng, (planes, *size), dtype)
+        places = rng.integers(0, np.prod(axes), dout.shape).astype(np.int32)
+        yield KernelCase([dout, places], outputs=[np.empty((planes, *axes), dtype)])
+
+
+def _means():
+    for planes, axes, size, (kh, kw, sh, sw, ph, pw, _, _) in POOLS:
+        for rules in (
+            [("regular", n, k, s, p, True)
+             for n, k, s, p in zip(size, (kh, kw), (sh, sw), (ph, pw))],
+            [("adaptive", n) for n in size],
+        ):  # fmt: skip
+            (top, bottom, height), (left, right, width) = [
+                windows(n, rule) for n, rule in zip(axes, rules)
+            ]
+            yield planes, axes, size, [top, bottom, left, right, height, width]
+
+
+def avg_pool_forward(rng, dtype):
+    for planes, axes, size, parts in _means():
+        x, out = normal(rng, (planes, *axes), dtype), np.empty((planes, *size), dtype)
+        yield KernelCase([x, *parts], outputs=[out])
+
+
+def avg_pool_backward(rng, dtype):
+    for planes, axes, size, parts in _means():
+        dout, dx = normal(rng, (planes, *size), dtype), np.empty((planes, *axes), dtype)
+        yield KernelCase([dout, *parts], outputs=[dx])
+
+
+def resample(rng, dtype):
+    for n, t, o, d in ((0, 3, 2, 2), (1, 1, 1, 1), (3, 5, 7, 1), (3, 5, 7, 4), (60, 31, 37, 18)):
+        counts = rng.integers(0, 4, o)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        ids, weights = rng.integers(0, t, starts[-1]), normal(rng, starts[-1], dtype)
+        x, out = normal(rng, (n, t, d), dtype), np.empty((n, o, d), dtype)
+        yield KernelCase([x, starts, ids, weights], outputs=[out])
+
+
+CASES = {
+    "avg_pool_backward": avg_pool_backward,
+    "avg_pool_forward": avg_pool_forward,
+    "col2im": col2im,
+    "depthwise_forward": depthwise_forward,
+    "depthwise_input": depthwise_input,
+    "depthwise_weight": depthwise_weight,
+    "im2col": im2col,
+    "max_pool_backward": max_pool_backward,
+    "max_pool_forward": max_pool_forward,
+    "resample": resample,
+}
