@@ -53,6 +53,10 @@ HOMES = {
         "softplus_backward",
         "softplus_forward",
     ),
+    "attention": (
+        "attention_dropout",
+        "attention_softmax",
+        "attention_softmax_backward",
     "channels": (
         "channel_affine",
         "channel_combine",

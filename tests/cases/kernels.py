@@ -491,3 +491,40 @@ def gru_backward(rng, dtype):
         gates = rng.random((shape[0], 4 * shape[1])).astype(dtype)
         dout, back, h, dh = (normal(rng, shape, dtype) for _ in range(4))
         yield KernelCase([dout, back, gates, h], state=[dh], outputs=[gates], note=f"{shape}")
+
+
+def _logits(rng, dtype):
+    """(period, diagonal, columns, s, tops): causal and not, blind rows, NaN, inf, large."""
+    yield 1, 32, 5, normal(rng, (0, 32), dtype)
+    yield 1, 0, 1, normal(rng, (1, 32), dtype)
+    yield 50, 0, 50, normal(rng, (150, 64), dtype, 3.0)
+    yield 50, 64, 50, normal(rng, (150, 64), dtype, 1e4)
+    yield 7, -3, 40, normal(rng, (21, 64), dtype)
+    s = normal(rng, (6, 32), dtype)
+    s[0], s[1, 3], s[2, 4], s[3, 5], s[4, 20] = -np.inf, np.nan, np.inf, -np.inf, np.nan
+    yield 6, 32, 17, s
+
+
+@case("attention_softmax")
+def attention_softmax(rng, dtype):
+    for *settings, s in _logits(rng, dtype):
+        top = np.where(np.arange(len(s)) % 2, normal(rng, len(s), dtype), dtype(-np.inf))
+        total = np.where(np.isinf(top), dtype(0), dtype(2.5))
+        yield KernelCase(settings, [s, top.astype(dtype), total], [total], note=f"{settings}")
+
+
+@case("attention_softmax_backward")
+def attention_softmax_backward(rng, dtype):
+    for *settings, s in _logits(rng, dtype):
+        lse = 4 + np.abs(s).max(axis=1, initial=0)
+        lse[::5] = np.inf
+        state = [np.minimum(s, lse[:, None]), normal(rng, s.shape, dtype)]
+        yield KernelCase([lse, normal(rng, len(s), dtype), *settings], state, note=f"{settings}")
+
+
+@case("attention_dropout")
+def attention_dropout(rng, dtype):
+    key = rng.integers(0, 2**63, 1).astype(np.uint64)
+    for n, p in ((0, 0.5), (1, 0.3), (301, 0.3), (5, 0.0), (5, 1.0)):
+        rows = rng.integers(0, 2**31, n)
+        yield KernelCase([rows, 128, 1000, 45, key, p], [normal(rng, (n, 64), dtype)])
