@@ -48,8 +48,8 @@ FAMILIES = (
     "shape", "softmax", "sorting", "sparse", "splitting", "statistics", "transcendental",
 )  # fmt: skip
 NN_FAMILIES = (
-    "activation", "convolution", "layers", "losses_classification", "losses_ranking",
-    "losses_regression", "normalization", "padding", "pooling", "resizing",
+    "activation", "attention", "convolution", "layers", "losses_classification", "losses_ranking",
+    "losses_regression", "normalization", "padding", "pooling", "positions", "resizing",
 )  # fmt: skip
 
 __all__ = [name for f in FAMILIES for name in sys.modules[f"{__name__}.{f}"].__all__]

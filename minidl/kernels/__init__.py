@@ -57,6 +57,7 @@ HOMES = {
         "attention_dropout",
         "attention_softmax",
         "attention_softmax_backward",
+    ),
     "channels": (
         "channel_affine",
         "channel_combine",

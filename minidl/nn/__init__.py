@@ -3,6 +3,7 @@
 from minidl.nn import functional, init, utils
 from minidl.nn.activation import *  # noqa: F403
 from minidl.nn.activation import __all__ as _activations
+from minidl.nn.attention import GroupedQueryAttention, KVCache, MultiheadAttention
 from minidl.nn.batchnorm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
 from minidl.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from minidl.nn.conv import *  # noqa: F403
@@ -20,11 +21,15 @@ from minidl.nn.padding import __all__ as _padding
 from minidl.nn.parameter import Parameter
 from minidl.nn.pooling import *  # noqa: F403
 from minidl.nn.pooling import __all__ as _pooling
+from minidl.nn.positions import *  # noqa: F403
+from minidl.nn.positions import __all__ as _positions
 from minidl.nn.recurrent import *  # noqa: F403
 from minidl.nn.recurrent import __all__ as _recurrent
 from minidl.nn.recurrent_cells import *  # noqa: F403
 from minidl.nn.recurrent_cells import __all__ as _cells
 from minidl.nn.shape import Flatten, Unflatten
+from minidl.nn.transformer import *  # noqa: F403
+from minidl.nn.transformer import __all__ as _transformers
 from minidl.nn.upsampling import *  # noqa: F403
 from minidl.nn.upsampling import __all__ as _upsampling
 
@@ -35,7 +40,9 @@ __all__ = [
     *_losses,
     *_padding,
     *_pooling,
+    *_positions,
     *_recurrent,
+    *_transformers,
     *_upsampling,
     "BatchNorm1d",
     "BatchNorm2d",
@@ -45,15 +52,18 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GroupNorm",
+    "GroupedQueryAttention",
     "Identity",
     "InstanceNorm1d",
     "InstanceNorm2d",
+    "KVCache",
     "LayerNorm",
     "Linear",
     "LocalResponseNorm",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "PairwiseDistance",
     "Parameter",
     "ParameterDict",

@@ -4,6 +4,7 @@ They are written in `minidl.functional`, where tensors' own functions stand as w
 """
 
 from minidl.functional.activation import *  # noqa: F403
+from minidl.functional.attention import *  # noqa: F403
 from minidl.functional.convolution import *  # noqa: F403
 from minidl.functional.layers import *  # noqa: F403
 from minidl.functional.losses_classification import *  # noqa: F403
@@ -12,5 +13,6 @@ from minidl.functional.losses_regression import *  # noqa: F403
 from minidl.functional.normalization import *  # noqa: F403
 from minidl.functional.padding import *  # noqa: F403
 from minidl.functional.pooling import *  # noqa: F403
+from minidl.functional.positions import *  # noqa: F403
 from minidl.functional.resizing import *  # noqa: F403
 from minidl.functional.softmax import *  # noqa: F403

@@ -64,16 +64,17 @@ class ScaledDotProductAttention(Op):
     def backward(dout, saved, needs, *, scale, causal, dropout_p):
         q, k, v, mask, key, out, lse = saved
         plan = Plan(q, k, v, mask, causal)
-        four = [plan.four(x) for x in (q, k, v)]
+        q4, k4, v4 = plan.four(q), plan.four(k), plan.four(v)
         do, out = plan.four(dout), plan.four(out)
-        grads = [plan.like(x) if need else None for x, need in zip(four, needs)]
+        grads = [plan.like(x) if need else None for x, need in zip((q4, k4, v4), needs)]
         cut = None if mask is None else Mask(mask, plan)
-        dmask = np.zeros_like(cut.array) if needs[3] else None
+        dmask = np.zeros_like(cut.array) if cut is not None and needs[3] else None
 
         def work(chunk, space):
             _attend_backward(
-                plan, chunk, space, *four, cut, key, scale, dropout_p, out, lse, do, grads, dmask
-            )
+                plan, chunk, space, q4, k4, v4, cut, key, scale, dropout_p, out, lse, do, grads,
+                dmask,
+            )  # fmt: skip
 
         if plan.empty:
             for grad in grads:
@@ -92,7 +93,7 @@ class ScaledDotProductAttention(Op):
     def composite(F, q, k, v, mask, key, *, scale, causal, dropout_p):
         s = (q * scale) @ k.swapaxes(-1, -2)
         if causal:
-            seen = np.tri(*s.shape[-2:], dtype=bool)
+            seen = np.tri(s.shape[-2], s.shape[-1], dtype=bool)
             s = F.masked_fill(s, F.as_tensor(~seen), -np.inf)
         if mask is not None and mask.dtype == bool:
             s = F.masked_fill(s, F.logical_not(mask), -np.inf)
