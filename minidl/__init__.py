@@ -47,6 +47,7 @@ from minidl.functional import __all__ as _functions
 if TYPE_CHECKING:
     from minidl import (  # noqa: F401
         data,
+        func,
         io,
         kernels,
         linalg,
@@ -63,8 +64,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
-    "data", "functional", "io", "kernels", "linalg", "nn", "onnx", "optim", "random", "sparse",
-    "testing", "train", "utils",
+    "data", "func", "functional", "io", "kernels", "linalg", "nn", "onnx", "optim", "random",
+    "sparse", "testing", "train", "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
     "RowSparse": "minidl.sparse",
