@@ -3,8 +3,8 @@
 The products of all steps with the input weights are one product, before the loop; a step is then
 one product with the recurrent weights and one kernel (`kernels.recurrent`). Backpropagation through
 time (Werbos 1990, "Backpropagation through time: what it does and how to do it") runs the loop the
-other way: it carries dh, the gradient of the state, gives a step's `dgates`, and leaves all weight
-gradients to three products over all steps at the end. Rows are packed: see `_steps`.
+other way: it carries dh, the gradient of the state, and gives a step's `dgates`; the gradients of
+input and weights are products over blocks of many steps. Rows are packed: see `_steps`.
 """
 
 import numpy as np
@@ -12,8 +12,7 @@ import numpy as np
 from minidl import kernels
 from minidl.ops import _math
 from minidl.ops._op import Op, empty
-from minidl.ops._steps import States, Steps, both_biases, start, unrolled
-from minidl.ops._sums import sum_rows
+from minidl.ops._steps import States, Steps, WeightGradients, both_biases, start, unrolled
 
 
 def product(x, weight):
@@ -49,11 +48,11 @@ class RNN(Op):
         steps = Steps(sizes, reverse)
         inputs, bias = product(x, w_ih), both_biases(b_ih, b_hh, len(w_hh), x.dtype)
         h = States(h0, steps)
-        recurrent = empty(h0.shape, x.dtype)
+        recurrent, transposed = empty(h0.shape, x.dtype), np.ascontiguousarray(w_hh.T)
         run = _math.suited(kernels.rnn_forward, inputs)
         for s, e in steps.spans:
             part = recurrent[: e - s]
-            np.matmul(h.enter(s, e), w_hh.T, out=part)
+            np.matmul(h.enter(s, e), transposed, out=part)
             run(inputs[s:e], part, bias, relu, h.after[s:e])
             h.leave(s, e)
         saved = (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, h.before, h.after)
@@ -64,16 +63,17 @@ class RNN(Op):
         x, h0, w_ih, w_hh, _, _, sizes, before, out = saved
         steps = Steps(sizes, reverse)
         dout, dh, nothing = _contiguous(douts[0]), start(douts[1], h0), start(None, h0)
-        dgates = empty(out.shape, x.dtype)  # (N, H)
-        run = _math.suited(kernels.rnn_backward, dgates)
-        for s, e in reversed(steps.spans):
-            n = e - s
-            run(_at(dout, nothing, s, e), dh[:n], out[s:e], relu, dgates[s:e])
-            np.matmul(dgates[s:e], w_hh, out=dh[:n])
-        wanted = (needs[0], needs[2], needs[3])
-        dx, dw_ih, dw_hh = _gradients(dgates, dgates, x, before, w_ih, wanted)
-        db = sum_rows(dgates) if needs[4] or needs[5] else None
-        return dx, dh, dw_ih, dw_hh, db, db, None
+        buffer = empty((steps.block_rows(), dh.shape[1]), x.dtype)
+        sums = WeightGradients(x, before, w_ih, (needs[0], needs[2], needs[3], any(needs[4:6])))
+        run = _math.suited(kernels.rnn_backward, out)
+        for first, last, spans in steps.blocks():
+            dgates = buffer[: last - first]  # (rows, H)
+            for s, e in spans:
+                n, own = e - s, dgates[s - first : e - first]
+                run(_at(dout, nothing, s, e), dh[:n], out[s:e], relu, own)
+                np.matmul(own, w_hh, out=dh[:n])
+            sums.add(dgates, first, last)
+        return sums.dx, dh, sums.dw_ih, sums.dw_hh, sums.db, sums.db, None
 
     @staticmethod
     def composite(F, x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, relu, reverse):
@@ -122,10 +122,11 @@ class LSTM(Op):
         gates, bias = product(x, w_ih), both_biases(b_ih, b_hh, len(w_hh), x.dtype)  # (N, 4H)
         h, c = States(h0, steps), States(c0, steps)
         recurrent, inner = empty((steps.batch, len(w_hh)), x.dtype), empty(c0.shape, x.dtype)
+        transposed = np.ascontiguousarray(w_hh.T)  # (P, 4H)
         run = _math.suited(kernels.lstm_forward, gates)
         for s, e in steps.spans:
             n = e - s
-            np.matmul(h.enter(s, e), w_hh.T, out=recurrent[:n])
+            np.matmul(h.enter(s, e), transposed, out=recurrent[:n])
             to = h.after[s:e] if w_hr is None else inner[:n]
             run(recurrent[:n], bias, c.enter(s, e), gates[s:e], c.after[s:e], to)
             if w_hr is not None:
@@ -141,28 +142,29 @@ class LSTM(Op):
         steps = Steps(sizes, reverse)
         dout, nothing = _contiguous(douts[0]), start(None, h0)
         dh, dc = start(douts[1], h0), start(douts[2], c0)
-        dgates = empty(gates.shape, x.dtype)  # (N, 4H)
+        buffer = empty((steps.block_rows(), gates.shape[1]), x.dtype)
+        sums = WeightGradients(x, before, w_ih, (needs[0], needs[3], needs[4], any(needs[5:7])))
         if w_hr is not None:
             dprojected = empty((steps.rows, len(w_hr)), x.dtype)  # (N, P)
             dinner, no_other = empty(c0.shape, x.dtype), start(None, c0)
         run = _math.suited(kernels.lstm_backward, gates)
-        for s, e in reversed(steps.spans):
-            n = e - s
-            own, later = _at(dout, nothing, s, e), dh[:n]
-            if w_hr is not None:
-                np.add(own, later, out=dprojected[s:e])
-                np.matmul(dprojected[s:e], w_hr, out=dinner[:n])
-                own, later = no_other[:n], dinner[:n]
-            run(own, later, gates[s:e], c_before[s:e], dc[:n], dgates[s:e])
-            np.matmul(dgates[s:e], w_hh, out=dh[:n])
-        wanted = (needs[0], needs[3], needs[4])
-        dx, dw_ih, dw_hh = _gradients(dgates, dgates, x, before, w_ih, wanted)
-        db = sum_rows(dgates) if needs[5] or needs[6] else None
+        for first, last, spans in steps.blocks():
+            dgates = buffer[: last - first]  # (rows, 4H)
+            for s, e in spans:
+                n, to = e - s, dgates[s - first : e - first]
+                own, later = _at(dout, nothing, s, e), dh[:n]
+                if w_hr is not None:
+                    np.add(own, later, out=dprojected[s:e])
+                    np.matmul(dprojected[s:e], w_hr, out=dinner[:n])
+                    own, later = no_other[:n], dinner[:n]
+                run(own, later, gates[s:e], c_before[s:e], dc[:n], to)
+                np.matmul(to, w_hh, out=dh[:n])
+            sums.add(dgates, first, last)
         dw_hr = None
         if needs[7]:
             i, f, g, o = np.split(gates, 4, axis=1)
             dw_hr = dprojected.T @ (o * np.tanh(f * c_before + i * g))
-        return dx, dh, dc, dw_ih, dw_hh, db, db, dw_hr, None
+        return sums.dx, dh, dc, sums.dw_ih, sums.dw_hh, sums.db, sums.db, dw_hr, None
 
     @staticmethod
     def composite(F, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, *, reverse):
@@ -217,10 +219,11 @@ class GRU(Op):
             bias[3 * size :] = b_hh[2 * size :]
         h = States(h0, steps)
         recurrent = empty((steps.batch, 3 * size), x.dtype)
+        transposed = np.ascontiguousarray(w_hh.T)  # (H, 3H)
         run = _math.suited(kernels.gru_forward, gates)
         for s, e in steps.spans:
             before = h.enter(s, e)
-            np.matmul(before, w_hh.T, out=recurrent[: e - s])
+            np.matmul(before, transposed, out=recurrent[: e - s])
             run(recurrent[: e - s], bias, before, gates[s:e], h.after[s:e])
             h.leave(s, e)
         saved = (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, gates, h.before, h.after)
@@ -233,24 +236,25 @@ class GRU(Op):
         size = h0.shape[1]
         dout, nothing = _contiguous(douts[0]), start(None, h0)
         dh, back = start(douts[1], h0), start(None, h0)
-        dgates = empty(gates.shape, x.dtype)  # n, r, z, m
-        run = _math.suited(kernels.gru_backward, gates)
-        for s, e in reversed(steps.spans):
-            n = e - s
-            run(_at(dout, nothing, s, e), back[:n], gates[s:e], before[s:e], dh[:n], dgates[s:e])
-            np.matmul(dgates[s:e, size:], w_hh, out=back[:n])
-        dh += back
         turned = np.concatenate([w_ih[2 * size :], w_ih[: 2 * size]])  # rows as in dgates
-        dinput, drecurrent = dgates[:, : 3 * size], dgates[:, size:]
-        wanted = (needs[0], needs[2], needs[3])
-        dx, dw_ih, dw_hh = _gradients(dinput, drecurrent, x, before, turned, wanted)
+        buffer = empty((steps.block_rows(), 4 * size), x.dtype)
+        sums = WeightGradients(x, before, turned, (needs[0], needs[2], needs[3], any(needs[4:6])))
+        run = _math.suited(kernels.gru_backward, gates)
+        for first, last, spans in steps.blocks():
+            dgates = buffer[: last - first]  # (rows, 4H): n, r, z, m
+            for s, e in spans:
+                n, own = e - s, dgates[s - first : e - first]
+                run(_at(dout, nothing, s, e), back[:n], gates[s:e], before[s:e], dh[:n], own)
+                np.matmul(own[:, size:], w_hh, out=back[:n])
+            sums.add(dgates, first, last, dgates[:, : 3 * size], dgates[:, size:])
+        dh += back
+        dw_ih, db = sums.dw_ih, sums.db
         if dw_ih is not None:
             dw_ih = np.concatenate([dw_ih[size:], dw_ih[:size]])
-        if not (needs[4] or needs[5]):
-            return dx, dh, dw_ih, dw_hh, None, None, None
-        db = sum_rows(dgates)
+        if db is None:
+            return sums.dx, dh, dw_ih, sums.dw_hh, None, None, None
         db_ih = np.concatenate([db[size : 3 * size], db[:size]])
-        return dx, dh, dw_ih, dw_hh, db_ih, db[size:], None
+        return sums.dx, dh, dw_ih, sums.dw_hh, db_ih, db[size:], None
 
     @staticmethod
     def composite(F, x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, reverse):
@@ -275,10 +279,3 @@ def _contiguous(dout):
 def _at(dout, nothing, s, e):
     """The gradient of a step's output; zeros if the output was not used."""
     return nothing[: e - s] if dout is None else dout[s:e]
-
-
-def _gradients(dinput, drecurrent, x, before, w_ih, needs):
-    """dx, dw_ih, dw_hh from the gates' gradients where they meet input and recurrent weights."""
-    dx = dinput @ w_ih if needs[0] else None
-    dw_ih = dinput.T @ x if needs[1] else None
-    return dx, dw_ih, drecurrent.T @ before if needs[2] else None
