@@ -11,7 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Node, Tensor, _mode, _tell, apply1, cast, observers, refresh
+from minidl._tensor import (
+    Node,
+    Tensor,
+    _mode,
+    _tell,
+    apply1,
+    cast,
+    observers,
+    record,
+    recorders,
+    refresh,
+)
 from minidl.ops.elementwise import Alias, Masked
 from minidl.ops.view import WriteView
 
@@ -34,6 +45,8 @@ def overwrite(x: Tensor, new: Tensor, name: str) -> Tensor:
     if recorded:
         check_may_change(x, name)
     x.array[...] = new.array
+    if recorders:
+        record(Alias, (new,), {}, (x,))
     changed(x)
     if recorded:
         _take_place(x, cast(new, x.dtype))

@@ -40,6 +40,10 @@ _mode = _Mode()
 observers: list[Callable[["Node"], None]] = []
 """Called with each new Node: anomaly detection and the profiler listen here."""
 
+recorders: list[Callable[..., None]] = []
+"""Called as recorder(op, inputs, settings, outputs) with each op that runs, whether it is on the
+tape or not; a comparison, which is no op, comes by its name. The ONNX export listens here."""
+
 
 class Node:
     """One application of an op, as backward needs it.
@@ -369,6 +373,8 @@ def apply1(op: type[Op], x: Tensor) -> Tensor:
         refresh(x)
     array, saved = op.forward(x.array)
     out = Tensor(array if type(array) is _ndarray else np.asarray(array))
+    if recorders:
+        record(op, (x,), {}, (out,))
     if x.requires_grad and _mode.grad and op.differentiable:
         out.node = node = Node(op, None, saved, _ONE, (x.node or x,))
         out.requires_grad = True
@@ -401,6 +407,8 @@ def apply2(op: type[Op], x: Any, y: Any) -> Tensor:
     except ValueError as error:
         raise explained(op, (x, y), error) from None
     out = Tensor(array if type(array) is _ndarray else np.asarray(array))
+    if recorders:
+        record(op, (x, y), {}, (out,))
     x_needs, y_needs = xt and x.requires_grad, yt and y.requires_grad
     if (x_needs or y_needs) and _mode.grad and op.differentiable:
         parents = ((x.node or x) if x_needs else None, (y.node or y) if y_needs else None)
@@ -443,10 +451,14 @@ def apply(op: type[Op], *tensors: Any, **settings: Any) -> Any:
         raise explained(op, tensors, error) from None
     if type(array) is tuple:
         outs = tuple([Tensor(np.asarray(a)) for a in array])
+        if recorders:
+            record(op, tensors, settings, outs)
         if recording:
             _record_several(op, settings, saved, needs, tensors, outs)
         return outs
     out = Tensor(array if type(array) is _ndarray else np.asarray(array))
+    if recorders:
+        record(op, tensors, settings, (out,))
     first = tensors[0]
     if op.view and isinstance(first, Tensor) and shares_storage(out.array, first.array):
         become_view(out, first, op, settings)
@@ -475,6 +487,12 @@ def _record_several(op, settings, saved, needs, tensors, outs) -> None:
             out.requires_grad = True
     if observers:
         _tell(node)
+
+
+def record(op: Any, inputs: Sequence[Any], settings: dict[str, Any], outs: Sequence[Any]) -> None:
+    """Tell the recorders of an op that ran."""
+    for recorder in recorders:
+        recorder(op, inputs, settings, outs)
 
 
 def _tell(node: Node) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from minidl._inplace import before_change, overwrite
 from minidl._tensor import Tensor, apply, apply1, method
 from minidl.functional.choice import where
+from minidl.functional.comparison import gt, le
 from minidl.functional.transcendental import sigmoid, tanh
 from minidl.ops import activation as ops
 from minidl.ops.choice import Clamp, Where
@@ -81,7 +82,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         weight = weight.reshape(-1, *(1,) * (input.ndim - 2))
     elif weight.ndim:
         weight = weight.reshape(())
-    return where(input.array > 0, input, input * weight)
+    return where(gt(input, 0), input, input * weight)
 
 
 @method
@@ -185,15 +186,14 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 @method
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, 0 elsewhere."""
-    within = (input.array >= -lambd) & (input.array <= lambd)
-    return apply(Where, within, input.dtype.type(0), input)
+    return apply(Where, le(input.abs(), lambd).array, input.dtype.type(0), input)
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, value elsewhere."""
 
     def passed(x: Tensor) -> Tensor:
-        return apply(Where, x.array <= threshold, x.dtype.type(value), x)
+        return apply(Where, le(x, threshold).array, x.dtype.type(value), x)
 
     return overwrite(input, passed(input), "threshold") if inplace else passed(input)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, method
+from minidl._tensor import Tensor, method, record, recorders
 from minidl.dtypes import result_dtype
 from minidl.typing import Array
 
@@ -34,7 +34,10 @@ def _arrays(name: str, *operands: Any) -> list[Any]:
 
 def _truth(name: str, ufunc: Any, line: str) -> Any:
     def function(input: Any, other: Any) -> Tensor:
-        return Tensor(np.asarray(ufunc(*_arrays(name, input, other))))
+        out = Tensor(np.asarray(ufunc(*_arrays(name, input, other))))
+        if recorders:
+            record(name, (input, other), {}, (out,))
+        return out
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = line
@@ -76,7 +79,10 @@ for _name in ("not_equal", "less", "less_equal", "greater", "greater_equal"):
 
 def _bits(name: str, ufunc: Any, line: str) -> Any:
     def function(input: Any, other: Any) -> Tensor:
-        return Tensor(np.asarray(ufunc(*_whole(name, input, other))))
+        out = Tensor(np.asarray(ufunc(*_whole(name, input, other))))
+        if recorders:
+            record(name, (input, other), {}, (out,))
+        return out
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = line
@@ -103,7 +109,10 @@ bitwise_xor = _bits("bitwise_xor", np.bitwise_xor, "Bits of exactly one of both.
 def bitwise_not(input: Tensor) -> Tensor:
     """Every bit turned; `not` of a bool tensor."""
     (array,) = _whole("bitwise_not", input)
-    return Tensor(np.asarray(np.invert(array)))
+    out = Tensor(np.asarray(np.invert(array)))
+    if recorders:
+        record("bitwise_not", (input,), {}, (out,))
+    return out
 
 
 Tensor.__invert__ = bitwise_not  # type: ignore[operator, attr-defined]
@@ -112,7 +121,10 @@ Tensor.__invert__ = bitwise_not  # type: ignore[operator, attr-defined]
 @method
 def logical_not(input: Tensor) -> Tensor:
     """x is 0."""
-    return Tensor(np.asarray(np.logical_not(input.array)))
+    out = Tensor(np.asarray(np.logical_not(input.array)))
+    if recorders:
+        record("logical_not", (input,), {}, (out,))
+    return out
 
 
 @method

@@ -16,6 +16,8 @@ from minidl._tensor import (
     cast,
     method,
     observers,
+    record,
+    recorders,
     refresh,
 )
 from minidl.functional._common import as_tensor, one_axis
@@ -95,6 +97,8 @@ def view_at(x: Tensor, place: Any, key: tuple[Any, ...], recorded: bool = True) 
     except IndexError as error:
         raise IndexError(f"index: {error}; the tensor has shape {array.shape}") from None
     settings = {"key": key}
+    if recorders:
+        record(views.Slice, (x,), settings, (out,))
     owner = x.origin
     out.version = version = x.version
     out.stamp = version[0]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, apply1, cast, method
+from minidl._tensor import Tensor, apply, apply1, cast, method, record, recorders
 from minidl.dtypes import as_dtype, get_default_dtype
 from minidl.functional._common import (
     ValuesIndices,
@@ -197,7 +197,10 @@ def _index(input: Tensor, dim: int | None, keepdim: bool, arg: Any, name: str) -
     if dim is None or not axes:
         out = np.asarray(arg(input.array))
         return Tensor(out.reshape((1,) * input.ndim) if keepdim else out)
-    return Tensor(np.asarray(arg(input.array, axis=axes[0], keepdims=keepdim)))
+    found = Tensor(np.asarray(arg(input.array, axis=axes[0], keepdims=keepdim)))
+    if recorders:
+        record(name, (input,), {"dim": axes[0], "keepdim": keepdim}, (found,))
+    return found
 
 
 @method

@@ -4,7 +4,6 @@ import numpy as np
 
 import minidl.functional as F
 from minidl._tensor import Tensor
-from minidl.functional import layers
 from minidl.onnx.node import axis_of, operator, to_dtype
 from minidl.onnx.operators.shape import padded
 
@@ -48,7 +47,7 @@ def layer_normalization(node, x, scale, bias=None):
     shape = x.shape[axis:]
     plain = scale.shape == shape and (bias is None or bias.shape == shape)
     if plain and x.dtype == scale.dtype and not (node.wants(1) or node.wants(2)):
-        return layers.layer_norm(x, shape, scale, bias, eps)
+        return F.layer_norm(x, shape, scale, bias, eps)
     wide = to_dtype(x, np.float32) if x.dtype == np.float16 else x
     out, mean, rstd = _standard(wide, tuple(range(axis, x.ndim)), eps)
     out = to_dtype(out, x.dtype) * scale

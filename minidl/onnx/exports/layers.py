@@ -1,0 +1,181 @@
+"""Affine maps, convolution, pooling, resampling, normalisation, attention."""
+
+import numpy as np
+
+from minidl.onnx.builder import ExportError, exports
+from minidl.onnx.symbols import Size, Unknown
+
+
+@exports("Linear")
+def linear(graph, call):
+    x, weight = call.name(0), call.name(1)
+    bias = call.name(2) if call.has(2) else None
+    if call.ndim() == 2:
+        return graph.add("Gemm", x, weight, bias, transB=1)
+    out = graph.add("MatMul", x, graph.add("Transpose", weight, perm=[1, 0]))
+    return out if bias is None else graph.add("Add", out, bias)
+
+
+def _optional(call, i):
+    return call.name(i) if call.has(i) else None
+
+
+@exports("Conv")
+def conv(graph, call):
+    return graph.add(
+        "Conv", call.name(0), call.name(1), _optional(call, 2), strides=list(call.stride),
+        pads=[*call.padding, *call.padding], dilations=list(call.dilation), group=call.groups,
+    )  # fmt: skip
+
+
+@exports("ConvTranspose")
+def conv_transpose(graph, call):
+    """`size` may be longer than the smallest of the sizes that fit: by output_padding."""
+    kernel = call.shape(1)[2:]
+    runs = []
+    for trace, step in zip(graph.traces, call.steps):
+        sizes = trace.shape(step.inputs[0])[2:]
+        parts = zip(step.settings["size"], sizes, call.stride, call.padding, call.dilation, kernel)
+        runs.append(
+            [m - ((n - 1) * s - 2 * p + d * (k - 1) + 1) for m, n, s, p, d, k in parts]
+        )  # fmt: skip
+    if any(run != runs[0] for run in runs):
+        raise ExportError("export: ConvTranspose with an output size that is not its input's")
+    return graph.add(
+        "ConvTranspose", call.name(0), call.name(1), _optional(call, 2), strides=list(call.stride),
+        pads=[*call.padding, *call.padding], dilations=list(call.dilation), group=call.groups,
+        output_padding=runs[0],
+    )  # fmt: skip
+
+
+def _ceils(graph, call, counts, kernel, stride, padding, dilation) -> bool:
+    """Whether windows that hang over the end are counted: more windows than fit whole."""
+    more = False
+    for trace, step, count in zip(graph.traces, call.steps, counts):
+        sizes = trace.shape(step.inputs[0])[2:]
+        for m, n, k, s, p, d in zip(count, sizes, kernel, stride, padding, dilation):
+            more |= m > (n + 2 * p - d * (k - 1) - 1) // s + 1
+    return more
+
+
+@exports("MaxPool")
+def max_pool(graph, call):
+    rule = (call.kernel, call.stride, call.padding, call.dilation)
+    ceil = _ceils(graph, call, [s.settings["size"] for s in call.steps], *rule)
+    return graph.add(
+        "MaxPool", call.name(0), kernel_shape=list(call.kernel), strides=list(call.stride),
+        pads=[*call.padding, *call.padding], dilations=list(call.dilation), ceil_mode=int(ceil),
+    )  # fmt: skip
+
+
+@exports("AvgPool")
+def avg_pool(graph, call):
+    x, sizes, rules = call.name(0), call.shape()[2:], call.rules
+    if call.divisor is not None:
+        raise ExportError("export: avg_pool with divisor_override has no ONNX operator")
+    if all(rule[0] == "adaptive" for rule in rules):
+        if all(rule[1] == 1 for rule in rules):
+            return graph.add("GlobalAveragePool", x)
+        if any(isinstance(n, (Size, Unknown)) or n % rule[1] for n, rule in zip(sizes, rules)):
+            raise ExportError(
+                "export: adaptive pooling is written where the output's size divides the input's "
+                "fixed size, or is 1; leave the spatial axes fixed"
+            )
+        parts = [n // rule[1] for n, rule in zip(sizes, rules)]
+        return graph.add("AveragePool", x, kernel_shape=parts, strides=parts)
+    kernel, stride, padding, whole = zip(*[rule[2:] for rule in rules])
+    sizes_out = [[rule[1] for rule in step.settings["rules"]] for step in call.steps]
+    ceil = _ceils(graph, call, sizes_out, kernel, stride, padding, [1] * len(kernel))
+    return graph.add(
+        "AveragePool", x, kernel_shape=list(kernel), strides=list(stride),
+        pads=[*padding, *padding], count_include_pad=int(whole[0]), ceil_mode=int(ceil),
+    )  # fmt: skip
+
+
+@exports("Resample")
+def resample(graph, call):
+    """A product with the matrix of the rule; a choice of places where that is all it does."""
+    from minidl.ops.resample import matrix
+
+    rule, axis = call.rule, call.axis
+    if any(isinstance(part, (Size, Unknown)) for part in rule):
+        raise ExportError("export: interpolation over a dynamic axis; leave the spatial axes fixed")
+    rows, columns, weights, shape = matrix(rule)
+    if not call.transposed and len(rows) == shape[0] and (weights == 1).all():
+        return graph.add("Gather", call.name(0), np.asarray(columns, np.int64), axis=axis)
+    dense = np.zeros(shape, call.dtype(0))
+    np.add.at(dense, (rows, columns), weights)
+    axes = list(range(call.ndim()))
+    axes[axis], axes[-1] = axes[-1], axes[axis]
+    x = graph.transpose(call.name(0), axes)
+    dense = dense if call.transposed else dense.T
+    return graph.transpose(graph.add("MatMul", x, np.ascontiguousarray(dense)), axes)
+
+
+@exports("LayerNorm")
+def layer_norm(graph, call):
+    return graph.add("LayerNormalization", *call.names(), axis=-1, epsilon=call.eps)
+
+
+@exports("RMSNorm")
+def rms_norm(graph, call):
+    x, weight = call.names()
+    if graph.opset >= 23:
+        return graph.add("RMSNormalization", x, weight, axis=-1, epsilon=call.eps)
+    last, square = np.array([call.ndim() - 1]), graph.add("Mul", x, x)
+    if graph.opset >= 18:
+        mean = graph.add("ReduceMean", square, last, keepdims=1)
+    else:
+        mean = graph.add("ReduceMean", square, axes=last.tolist(), keepdims=1)
+    root = graph.add("Sqrt", graph.add("Add", mean, np.asarray(call.eps, call.dtype(0))))
+    return graph.add("Mul", graph.add("Div", x, root), weight)
+
+
+@exports("ChannelAffine")
+def channel_affine(graph, call):
+    """BatchNormalization with variance 1: what is left of it outside training."""
+    x, centre, scale, shift = call.names()
+    ones = np.ones(call.shape(1), call.dtype(0))
+    return graph.add("BatchNormalization", x, scale, shift, centre, ones, epsilon=0.0)
+
+
+@exports("GroupNorm")
+def group_norm(graph, call):
+    x, weight, bias = call.names()
+    groups, shape, dtype = call.groups, call.shape(), call.dtype(0)
+    rows = graph.add("Reshape", x, np.array([0, groups, -1]))
+    ones, zeros = np.ones(groups, dtype), np.zeros(groups, dtype)
+    rows = graph.add("InstanceNormalization", rows, ones, zeros, epsilon=call.eps)
+    out = graph.reshape(rows, shape)
+    beside = np.array([-1, *[1] * (len(shape) - 2)])
+    out = graph.add("Mul", out, graph.add("Reshape", weight, beside))
+    return graph.add("Add", out, graph.add("Reshape", bias, beside))
+
+
+@exports("ScaledDotProductAttention")
+def attention(graph, call):
+    """Products and a softmax; a row that may look nowhere gives 0, as in minidl."""
+    q, k, v = [call.name(i) for i in range(3)]
+    dtype, ndim = call.dtype(0), call.ndim(1)
+    if call.dropout_p:
+        raise ExportError("export: attention with dropout is random; call model.eval() first")
+    axes = list(range(ndim))
+    axes[-2:] = axes[-1], axes[-2]
+    scores = graph.add("MatMul", q, graph.transpose(k, axes))
+    scores = graph.add("Mul", scores, np.asarray(call.scale, dtype))
+    hidden = np.asarray(-np.inf, dtype)
+    masked = call.has(3) or call.causal
+    if call.has(3):
+        mask = call.name(3)
+        if call.dtype(3).kind == "b":
+            scores = graph.add("Where", mask, scores, hidden)
+        else:
+            scores = graph.add("Add", scores, mask)
+    if call.causal:
+        rows = graph.add("Unsqueeze", graph.line(call.shape(0)[-2]), np.array([1]))
+        seen = graph.add("LessOrEqual", graph.line(call.shape(1)[-2]), rows)
+        scores = graph.add("Where", seen, scores, hidden)
+    share = graph.add("Softmax", scores, axis=-1)
+    if masked:
+        share = graph.add("Where", graph.add("IsNaN", share), np.asarray(0, dtype), share)
+    return graph.add("MatMul", share, v)
