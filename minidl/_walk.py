@@ -238,7 +238,8 @@ def _gather(pick: Node, part: Any) -> None:
         node.grad = [None] * len(node.op.outputs)
     if index >= len(node.grad):  # an op with as many outputs as its settings say
         node.grad += [None] * (index + 1 - len(node.grad))
-    node.grad[index] = part
+    known = node.grad[index]  # a saved output comes back through a Pick of its own
+    node.grad[index] = part if known is None else known + part
 
 
 def _hooked(hooks: Sequence[Any], part: Any) -> Any:

@@ -26,6 +26,7 @@ from minidl.functional.comparison import *  # noqa: F403
 from minidl.functional.contraction import *  # noqa: F403
 from minidl.functional.creation import *  # noqa: F403
 from minidl.functional.cumulative import *  # noqa: F403
+from minidl.functional.decompositions import *  # noqa: F403
 from minidl.functional.diagonals import *  # noqa: F403
 from minidl.functional.index import *  # noqa: F403
 from minidl.functional.joining import *  # noqa: F403
@@ -44,8 +45,9 @@ from minidl.functional.transcendental import *  # noqa: F403
 
 FAMILIES = (
     "arithmetic", "attributes", "choice", "comparison", "contraction", "creation", "cumulative",
-    "diagonals", "index", "joining", "matrix", "randomness", "recurrent", "reduce", "scatter",
-    "shape", "softmax", "sorting", "sparse", "splitting", "statistics", "transcendental",
+    "decompositions", "diagonals", "index", "joining", "matrix", "randomness", "recurrent",
+    "reduce", "scatter", "shape", "softmax", "sorting", "sparse", "splitting", "statistics",
+    "transcendental",
 )  # fmt: skip
 NN_FAMILIES = (
     "activation", "attention", "convolution", "layers", "losses_classification", "losses_ranking",

@@ -8,12 +8,28 @@ from minidl._tensor import Tensor, apply, cast
 from minidl.dtypes import as_dtype
 from minidl.functional import statistics
 from minidl.functional._common import axes_of, kept, numpy_names, one_axis, permuted
+from minidl.functional.decompositions import (
+    cholesky,
+    det,
+    eigh,
+    eigvalsh,
+    inv,
+    lstsq,
+    matrix_exp,
+    matrix_rank,
+    pinv,
+    qr,
+    slogdet,
+    solve,
+    solve_triangular,
+)
 from minidl.functional.matrix import matmul, matrix_power
 from minidl.ops import linalg as ops
 
 __all__ = [
-    "matmul", "matrix_norm", "matrix_power", "multi_dot", "norm", "svd", "svdvals", "vecdot",
-    "vector_norm",
+    "cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "matmul", "matrix_exp", "matrix_norm",
+    "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve",
+    "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 

@@ -219,11 +219,11 @@ def trace(input: Tensor) -> Tensor:
 
 @method
 def matrix_power(input: Tensor, n: int) -> Tensor:
-    """A square matrix (..., N, N) times itself, n times, n >= 0, by repeated squaring."""
+    """Square matrices times themselves, n times, by repeated squaring; n < 0: of the inverse."""
     if input.ndim < 2 or input.shape[-1] != input.shape[-2]:
         raise ValueError(f"matrix_power: square matrices are needed, got {input.shape}")
     if n < 0:
-        raise ValueError(f"matrix_power: n must not be negative, got {n}")
+        input, n = input.inverse(), -n
     out, square = None, input
     while n:
         if n & 1:

@@ -292,3 +292,13 @@ def softmax(x: Any) -> Any:
     if out.size:
         suited(kernels.softmax_forward, rows)(rows, out)
     return out.reshape(x.shape)
+
+
+def solve(a: Any, b: Any) -> Any:
+    """The x of a x = b, for matrices in the last two axes."""
+    return np.linalg.solve(a, b) if isinstance(a, PLAIN) else a.solve_system(b)
+
+
+def inverse(a: Any) -> Any:
+    """Inverses of the matrices in the last two axes."""
+    return np.linalg.inv(a) if isinstance(a, PLAIN) else a.inverse()
