@@ -1,5 +1,5 @@
-"""PyTorch's places for things that live elsewhere: `minidl.utils.data` is `minidl.data`."""
+"""PyTorch's places: `utils.data` is `minidl.data`; `utils.checkpoint` trades memory for time."""
 
-from minidl.utils import data
+from minidl.utils import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]
