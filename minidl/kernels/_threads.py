@@ -85,10 +85,15 @@ def may_start_threads() -> bool:
 
 def _tell_numba() -> None:
     """Give this Python thread its share of Numba's pool, or refuse it the pool."""
+    _thread.applied = _budget
+    try:
+        prepare_numba()  # the first call of the process may be one with threads
+    except ImportError:  # the serial twin says so, and runs the reference
+        _thread.refused = True
+        return
     import numba
     from numba import config as numba_config
 
-    _thread.applied = _budget
     config: Any = numba_config  # its names are made at run time
     n = min(_budget, config.NUMBA_NUM_THREADS)
     try:

@@ -154,6 +154,31 @@ print(min(ratios))
 """
 
 
+FIRST_CALL = """
+import os, sys
+import numpy as np
+from minidl.kernels import exp_forward
+class Spy:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numba":
+            print(os.environ.get("OMP_WAIT_POLICY"))
+sys.meta_path.insert(0, Spy())
+x = np.ones(1_000_000, np.float32)
+exp_forward(x, x)
+"""
+
+
+@needs_numba
+def test_workers_are_told_to_sleep_before_the_pool_opens():
+    """Whatever the first kernel of the process is; libgomp looks at its settings only once."""
+    environ = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    env = {**environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_CALL], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["passive"], done.stderr
+
+
 @needs_numba
 def test_product_and_kernel_do_not_starve_each_other():
     ratio = float(run(PAIR, OMP_WAIT_POLICY="passive"))
