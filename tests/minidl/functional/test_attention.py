@@ -113,13 +113,15 @@ def test_a_query_that_sees_nothing_gives_0_and_no_gradient(rng):
     for mask in (np.ones((4, 4), bool), np.zeros((4, 4))):
         mask[2] = False if mask.dtype == bool else -np.inf
         got = ours(q, k, v, mask)
-        assert not got[0][:, 2].any() and not got[1][:, 2].any()
+        assert not got[0][:, 2].any()
+        assert not got[1][:, 2].any()
         same(got, naive(q, k, v, mask), 1e-12)
     allowed = tensor(np.zeros((4, 4), bool))
     given = [tensor(x, requires_grad=True) for x in (q, k, v)]
     out = F.scaled_dot_product_attention(*given, allowed)
     parts = minidl.autograd.grad(out.sum(), given, create_graph=True)
-    assert not out.array.any() and not any(p.array.any() for p in parts)
+    assert not out.array.any()
+    assert not any(p.array.any() for p in parts)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -135,10 +137,12 @@ def test_nan_and_inf_stay_in_their_rows(rng):
     q, k, v = (rng.standard_normal((1, 6, 3)) for _ in range(3))
     q[0, 2, 0], q[0, 4, 1] = np.nan, np.inf
     out = ours(q, k, v)[0][0]
-    assert np.isnan(out[[2, 4]]).all() and np.isfinite(out[[0, 1, 3, 5]]).all()
+    assert np.isnan(out[[2, 4]]).all()
+    assert np.isfinite(out[[0, 1, 3, 5]]).all()
     k[0, 5] = np.nan
     late = ours(q, k, v, is_causal=True)[0][0]
-    assert np.isfinite(late[[0, 1, 3]]).all() and np.isnan(late[[2, 4, 5]]).all()
+    assert np.isfinite(late[[0, 1, 3]]).all()
+    assert np.isnan(late[[2, 4, 5]]).all()
 
 
 def test_dropout_is_the_same_in_any_cut(rng):
@@ -158,7 +162,8 @@ def test_dropout_keeps_the_mean_and_follows_the_seed():
     v = tensor(np.ones((8, 64, 4), np.float32))
     minidl.manual_seed(3)
     out = F.scaled_dot_product_attention(q, q, v, dropout_p=0.25).numpy()
-    assert abs(out.mean() - 1) < 0.01 and out.std() > 0.03
+    assert abs(out.mean() - 1) < 0.01
+    assert out.std() > 0.03
     minidl.manual_seed(3)
     again = F.scaled_dot_product_attention(q, q, v, dropout_p=0.25).numpy()
     np.testing.assert_array_equal(out, again)
