@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import minidl
-import minidl.nn.functional  # noqa: F401
 from minidl import nn, no_grad, tensor
 
 
