@@ -68,12 +68,16 @@ _LAZY = {
     "sparse", "testing", "train", "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
+    "Generator": "minidl.random",
     "RowSparse": "minidl.sparse",
     "get_num_threads": "minidl.kernels",
+    "default_generator": "minidl.random",
     "get_rng_state": "minidl.random",
+    "initial_seed": "minidl.random",
     "load": "minidl.io",
     "manual_seed": "minidl.random",
     "save": "minidl.io",
+    "seed": "minidl.random",
     "set_num_threads": "minidl.kernels",
     "set_rng_state": "minidl.random",
 }

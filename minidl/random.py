@@ -10,25 +10,77 @@ from typing import Any
 
 import numpy as np
 
+from minidl._device import CPU, check_device
 from minidl.typing import Array
 
 __all__ = [
+    "Generator",
     "default_generator",
     "fork_rng",
     "get_rng_state",
+    "initial_seed",
     "manual_seed",
     "new_key",
+    "seed",
     "set_rng_state",
 ]
 
-default_generator = np.random.Generator(np.random.PCG64())
+
+class Generator(np.random.Generator):
+    """A `numpy.random.Generator` with the methods of PyTorch's; accepted wherever one is.
+
+        minidl.Generator().manual_seed(0)
+    """
+
+    def __init__(self, device: Any = "cpu"):
+        check_device(device)
+        super().__init__(np.random.PCG64())
+        self._seed: int | None = None
+
+    device = CPU
+
+    def manual_seed(self, seed: int) -> "Generator":
+        """Start anew from `seed`; equal seeds give equal draws."""
+        self._seed = check_seed("manual_seed", seed)
+        self.bit_generator.state = np.random.PCG64(self._seed).state
+        return self
+
+    def seed(self) -> int:
+        """Start anew from a seed of the system's randomness, which is returned."""
+        fresh = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+        self.manual_seed(fresh)
+        return fresh
+
+    def initial_seed(self) -> int:
+        """The seed that it was last started from."""
+        return self.seed() if self._seed is None else self._seed
+
+    def get_state(self) -> dict[str, Any]:
+        """The state: names, strings and whole numbers, as JSON can hold them."""
+        return dict(self.bit_generator.state)
+
+    def set_state(self, state: dict[str, Any]) -> "Generator":
+        """Go back to a state that `get_state` gave."""
+        _set_state(self, state)
+        return self
 
 
-def manual_seed(seed: int) -> np.random.Generator:
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
     """Start the default generator anew from `seed`; equal seeds give equal draws."""
-    seed = check_seed("manual_seed", seed)
-    default_generator.bit_generator.state = np.random.PCG64(seed).state
-    return default_generator
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Start the default generator anew from the system's randomness; returns the seed."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed that the default generator was last started from."""
+    return default_generator.initial_seed()
 
 
 def get_rng_state() -> dict[str, Any]:
@@ -39,8 +91,12 @@ def get_rng_state() -> dict[str, Any]:
 
 def set_rng_state(state: dict[str, Any]) -> None:
     """Go back to a state that `get_rng_state` gave."""
+    _set_state(default_generator, state)
+
+
+def _set_state(generator: np.random.Generator, state: dict[str, Any]) -> None:
     try:
-        default_generator.bit_generator.state = state
+        generator.bit_generator.state = state
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"set_rng_state: this is no state of a PCG64 generator ({error}); "

@@ -28,6 +28,7 @@ from minidl.functional.creation import *  # noqa: F403
 from minidl.functional.cumulative import *  # noqa: F403
 from minidl.functional.decompositions import *  # noqa: F403
 from minidl.functional.diagonals import *  # noqa: F403
+from minidl.functional.exchange import *  # noqa: F403
 from minidl.functional.index import *  # noqa: F403
 from minidl.functional.joining import *  # noqa: F403
 from minidl.functional.matrix import *  # noqa: F403
@@ -45,19 +46,20 @@ from minidl.functional.transcendental import *  # noqa: F403
 
 FAMILIES = (
     "arithmetic", "attributes", "choice", "comparison", "contraction", "creation", "cumulative",
-    "decompositions", "diagonals", "index", "joining", "matrix", "randomness", "recurrent",
-    "reduce", "scatter", "shape", "softmax", "sorting", "sparse", "splitting", "statistics",
-    "transcendental",
+    "decompositions", "diagonals", "exchange", "index", "joining", "matrix", "randomness",
+    "recurrent", "reduce", "scatter", "shape", "softmax", "sorting", "sparse", "splitting",
+    "statistics", "transcendental",
 )  # fmt: skip
 NN_FAMILIES = (
-    "activation", "attention", "convolution", "layers", "losses_classification", "losses_ranking",
-    "losses_regression", "normalization", "padding", "pooling", "positions", "resizing",
+    "activation", "attention", "convolution", "dropout", "layers", "losses_classification",
+    "losses_ranking", "losses_regression", "normalization", "padding", "pooling", "positions",
+    "resizing",
 )  # fmt: skip
 
 __all__ = [name for f in FAMILIES for name in sys.modules[f"{__name__}.{f}"].__all__]
 __all__ += ["celu", "hardshrink", "prelu", "relu", "relu_", "rrelu", "selu", "threshold"]
 
-from minidl.functional import inplace  # noqa: E402, F401  # made of the methods known by now
+from minidl.functional import inplace, inplace_views  # noqa: E402, F401  # made of the methods known by now
 
 
 def __getattr__(name: str) -> Any:

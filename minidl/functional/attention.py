@@ -7,7 +7,8 @@ import numpy as np
 
 from minidl._tensor import Tensor, apply, cast
 from minidl.dtypes import float16, float32
-from minidl.functional.layers import dropout, linear
+from minidl.functional.dropout import dropout
+from minidl.functional.layers import linear
 from minidl.functional.softmax import softmax
 from minidl.ops import attention as ops
 

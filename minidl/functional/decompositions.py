@@ -208,7 +208,7 @@ def slogdet(input: Tensor) -> SignLog:
 def logdet(input: Tensor) -> Tensor:
     """Logarithm of the determinant: -inf where it is 0, NaN where it is below."""
     sign, log = slogdet(_matrices("logdet", input))
-    return where(sign < 0, Tensor(np.asarray(math.nan, log.dtype)), log)
+    return where(sign.lt(0), Tensor(np.asarray(math.nan, log.dtype)), log)
 
 
 # factors

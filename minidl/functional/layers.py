@@ -1,17 +1,15 @@
-"""What the layers of `nn` do, as functions: affine maps, table rows, dropout."""
+"""What the layers of `nn` do, as functions: affine maps and table rows."""
 
 
 import numpy as np
 
 from minidl._tensor import Tensor, apply
-from minidl.ops import dropout as dropout_ops
 from minidl.ops import embedding as embedding_ops
 from minidl.ops import linear as linear_ops
 from minidl.typing import Array
 
 __all__ = [
     "bilinear",
-    "dropout",
     "embedding",
     "linear",
     "one_hot",
@@ -139,17 +137,3 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             f"one_hot: classes {ids.min()} to {ids.max()} do not fit num_classes={num_classes}"
         )
     return Tensor((ids[..., None] == np.arange(num_classes)).astype(np.int64))
-
-
-def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Each element 0 with probability p, else divided by 1 - p; nothing if not `training`."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p must be from 0 to 1, got {p}")
-    if input.dtype.kind != "f":
-        raise TypeError(f"dropout: floating point is needed, got {input.dtype}; use .float()")
-    if not training or p == 0:
-        return input
-    from minidl.random import new_key
-
-    out = apply(dropout_ops.Dropout, input, new_key(), p=p)
-    return input.copy_(out) if inplace else out

@@ -68,8 +68,8 @@ def layer_norm(
     """Zero mean and unit variance over the last axes, `normalized_shape`, then weight and bias."""
     sizes = _last_axes("layer_norm", input, normalized_shape)
     if _checked("layer_norm", input, sizes, weight=weight, bias=bias):
-        single = _single(input, weight, bias)
-        return cast(layer_norm(single[0], sizes, *single[1:], eps), float16)
+        x, weight, bias = _single(input, weight, bias)
+        return cast(layer_norm(x, sizes, weight, bias, eps), float16)
     weight, bias = _ones(weight, sizes, input.dtype), _zeros(bias, sizes, input.dtype)
     if len(sizes) == 1:
         return apply(ops.LayerNorm, input, weight, bias, eps=eps)

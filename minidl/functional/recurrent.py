@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from minidl._tensor import Tensor, apply
+from minidl.functional.dropout import dropout as drop
 from minidl.functional.joining import cat, stack
-from minidl.functional.layers import dropout as drop
 from minidl.ops import recurrent as ops
 from minidl.typing import IntArray
 

@@ -255,6 +255,54 @@ def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
 
 
 @method
+def scatter_reduce(
+    input: Tensor, dim: int, index: Any, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """input[index] and all of src that goes there as one: "sum", "mean", "amax" or "amin".
+
+    include_self=False: input's own values count only where nothing goes. Of equal extremes each
+    has an equal share of the gradient. "prod" is not there.
+    """
+    if reduce not in ("sum", "mean", "amax", "amin"):
+        raise ValueError(
+            f"scatter_reduce: reduce {reduce!r} is not known: give 'sum', 'mean', 'amax' or 'amin'"
+        )
+    _, places = _grid(input, dim, index, "scatter_reduce")
+    src = _source(src, input, places, "scatter_reduce")
+    flat = places.reshape(-1)
+    hits = np.bincount(flat, minlength=input.array.size).reshape(input.shape)
+    own = np.ones(input.shape, bool) if include_self else hits == 0
+    if reduce in ("sum", "mean"):
+        out = apply(ops.AddFlat, src, places, shape=input.shape) + input * Tensor(own)
+        if reduce == "sum":
+            return out
+        count = Tensor((hits + own).astype(input.dtype))
+        return out / count if input.dtype.kind == "f" else out.div(count, rounding_mode="floor")
+    extreme = np.maximum if reduce == "amax" else np.minimum
+    best = np.where(own, input.array, _worst(input.dtype, reduce)).reshape(-1)
+    if flat.size:
+        order = flat.argsort(kind="stable")
+        first = np.flatnonzero(np.diff(flat[order], prepend=-1))
+        groups = extreme.reduceat(src.array.reshape(-1)[order], first)
+        best[flat[order][first]] = extreme(best[flat[order][first]], groups)
+    if input.dtype.kind != "f":
+        return Tensor(best.reshape(input.shape))
+    own &= input.array == best.reshape(input.shape)
+    won = Tensor((src.array == best[places]).astype(input.dtype))
+    shares = Tensor(own.astype(input.dtype))
+    count = apply(ops.AddFlat, won, places, shape=input.shape) + shares
+    total = apply(ops.AddFlat, (src * won), places, shape=input.shape) + input * shares
+    return total / count
+
+
+def _worst(dtype: np.dtype, reduce: str) -> Any:
+    if dtype.kind == "f":
+        return -np.inf if reduce == "amax" else np.inf
+    limits = np.iinfo(dtype)
+    return limits.min if reduce == "amax" else limits.max
+
+
+@method
 def take(input: Tensor, index: Any) -> Tensor:
     """Elements by their number in row-major order; out has the index's shape."""
     ids = _ids(index, "take")

@@ -9,7 +9,8 @@ from minidl.nn.container import ModuleDict, ModuleList, ParameterDict, Parameter
 from minidl.nn.conv import *  # noqa: F403
 from minidl.nn.conv import __all__ as _conv
 from minidl.nn.distance import CosineSimilarity, PairwiseDistance
-from minidl.nn.dropout import Dropout
+from minidl.nn.dropout import *  # noqa: F403
+from minidl.nn.dropout import __all__ as _dropouts
 from minidl.nn.embedding import Embedding
 from minidl.nn.linear import Bilinear, Identity, Linear
 from minidl.nn.loss import *  # noqa: F403
@@ -35,6 +36,7 @@ from minidl.nn.upsampling import __all__ as _upsampling
 
 __all__ = [
     *_activations,
+    *_dropouts,
     *_cells,
     *_conv,
     *_losses,
@@ -48,7 +50,6 @@ __all__ = [
     "BatchNorm2d",
     "Bilinear",
     "CosineSimilarity",
-    "Dropout",
     "Embedding",
     "Flatten",
     "GroupNorm",

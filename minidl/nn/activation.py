@@ -10,8 +10,9 @@ from minidl.nn.module import Module
 
 __all__ = [
     "CELU", "ELU", "GELU", "GLU", "SELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
-    "LeakyReLU", "LogSigmoid", "LogSoftmax", "Mish", "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid",
-    "Softmax", "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
+    "LeakyReLU", "LogSigmoid", "LogSoftmax", "Mish", "PReLU", "RReLU", "ReLU", "ReLU6", "SiLU",
+    "Sigmoid", "Softmax", "Softmax2d", "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh",
+    "Tanhshrink", "Threshold",
 ]  # fmt: skip
 
 
@@ -182,6 +183,20 @@ class Tanh(Module):
         return input.tanh()
 
 
+class RReLU(_InPlace):
+    """x, or a x where x < 0: a random in [lower, upper) in training, their mean in eval()."""
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False):
+        super().__init__(inplace)
+        self.lower, self.upper = lower, upper
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return self._settings("lower", "upper")
+
+
 class _AlongDim(Module):
     """Normalised along an axis that must be named: PyTorch's guess for None is deprecated there."""
 
@@ -210,6 +225,15 @@ class LogSoftmax(_AlongDim):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.log_softmax(input, self._dim())
+
+
+class Softmax2d(Module):
+    """Softmax over channels at each place: x (N, C, H, W) or (C, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim not in (3, 4):
+            raise ValueError(f"Softmax2d: x must be (N, C, H, W) or (C, H, W), got {input.shape}")
+        return F.softmax(input, -3)
 
 
 class Softmin(_AlongDim):

@@ -4,7 +4,9 @@ from minidl._tensor import Tensor
 from minidl.nn import functional as F
 from minidl.nn.module import Module
 
-__all__ = ["Dropout"]
+__all__ = [
+    "AlphaDropout", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout",
+]  # fmt: skip
 
 
 class Dropout(Module):
@@ -13,14 +15,46 @@ class Dropout(Module):
     Srivastava et al. 2014. The masks come from minidl's default generator.
     """
 
+    _function = staticmethod(F.dropout)
+
     def __init__(self, p: float = 0.5, inplace: bool = False):
         super().__init__()
         if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p must be from 0 to 1, got {p}")
+            raise ValueError(f"{type(self).__name__}: p must be from 0 to 1, got {p}")
         self.p, self.inplace = p, inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.dropout(input, self.p, self.training, self.inplace)
+        return self._function(input, self.p, self.training, self.inplace)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout1d(Dropout):
+    """In training each channel of x (N, C, L) or (C, L) is 0 with probability p, else scaled."""
+
+    _function = staticmethod(F.dropout1d)
+
+
+class Dropout2d(Dropout):
+    """In training each channel of x (N, C, H, W) or (C, H, W) is 0 with probability p."""
+
+    _function = staticmethod(F.dropout2d)
+
+
+class Dropout3d(Dropout):
+    """In training each channel of x (N, C, D, H, W) or (C, D, H, W) is 0 with probability p."""
+
+    _function = staticmethod(F.dropout3d)
+
+
+class AlphaDropout(Dropout):
+    """Dropout that keeps mean 0 and variance 1, for SELU (Klambauer et al. 2017)."""
+
+    _function = staticmethod(F.alpha_dropout)
+
+
+class FeatureAlphaDropout(Dropout):
+    """`AlphaDropout` of whole channels of x (N, C, ...)."""
+
+    _function = staticmethod(F.feature_alpha_dropout)
