@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, apply1, apply2, cast, explained, method
+from minidl._tensor import Tensor, apply, apply1, apply2, cast, explained, method, record, recorders
 from minidl.functional._common import as_tensor, common_dtype
 from minidl.ops import choice as more
 from minidl.ops import elementwise as ops
@@ -55,7 +55,10 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
                 value = value + ((value < 0) & (value * y.array != x.array))
     except ValueError as error:
         raise explained(ops.Div, (x, y), error) from None
-    return _level(np.asarray(value, x.dtype), x, y)
+    out = _level(np.asarray(value, x.dtype), x, y)
+    if recorders:
+        record(f"div_{rounding_mode}", (x, y), {}, (out,))
+    return out
 
 
 def _divisor(y: Tensor, name: str) -> None:

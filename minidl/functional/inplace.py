@@ -16,7 +16,7 @@ from minidl._inplace import (
     overwrite,
     will_record,
 )
-from minidl._tensor import Tensor, method
+from minidl._tensor import Tensor, method, recorders
 from minidl.functional.randomness import normal_array, source, uniform_array
 
 __all__: list[str] = []
@@ -52,7 +52,7 @@ def _in_place(name: str, function: Callable[..., Any], linear: bool) -> Callable
         recorded = will_record(self, others)
         if recorded:
             check_may_change(self, title)
-        elif ufunc is not None and not kwargs and _fits(self, args):
+        elif ufunc is not None and not recorders and not kwargs and _fits(self, args):
             check_writable(self, title)
             with np.errstate(all="ignore"):
                 ufunc(self.array, *[getattr(a, "array", a) for a in args], out=self.array)

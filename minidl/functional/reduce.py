@@ -165,7 +165,10 @@ def _extreme(input: Tensor, dim: int, keepdim: bool, arg: Any, name: str) -> Val
     _some(input, axes, name)
     if not axes:
         return ValuesIndices(input * 1, Tensor(np.asarray(0)))
-    return picked(input, arg(input.array, axis=axes[0]), axes[0], keepdim)
+    out = picked(input, arg(input.array, axis=axes[0]), axes[0], keepdim)
+    if recorders:
+        record(name, (input,), {"dim": axes[0], "keepdim": keepdim}, out)
+    return out
 
 
 def picked(input: Tensor, indices: Array, axis: int, keepdim: bool) -> ValuesIndices:

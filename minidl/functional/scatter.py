@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from minidl._inplace import overwrite
-from minidl._tensor import Tensor, apply, apply1, cast, method
+from minidl._tensor import Tensor, apply, apply1, cast, method, record, recorders
 from minidl.functional._common import as_tensor, one_axis
 from minidl.functional._subscript import in_range
 from minidl.functional.shape import expand, reshape
@@ -191,7 +191,10 @@ def gather(input: Tensor, dim: int, index: Any, *, sparse_grad: bool = False) ->
     if sparse_grad:
         raise ValueError("gather: sparse_grad=True is not there; the gradient is dense")
     _, places = _grid(input, dim, index, "gather")
-    return apply(ops.TakeFlat, input, places.reshape(_ids(index, "gather").shape))
+    out = apply(ops.TakeFlat, input, places.reshape(_ids(index, "gather").shape))
+    if recorders:
+        record("gather", (input, index), {"dim": dim % input.ndim if input.ndim else 0}, (out,))
+    return out
 
 
 def _source(src: Any, input: Tensor, places: Array, name: str) -> Tensor:

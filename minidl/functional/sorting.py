@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl._tensor import Tensor, method
+from minidl._tensor import Tensor, method, record, recorders
 from minidl.functional._common import ValuesIndices, chosen, numpy_names, one_axis
 from minidl.typing import Array
 
@@ -38,7 +38,10 @@ def sort(
     if not input.ndim:
         return ValuesIndices(input * 1, Tensor(np.asarray(0)))
     indices = _order(input.array, axis, descending)
-    return ValuesIndices(chosen(input, indices, axis), Tensor(indices))
+    out = ValuesIndices(chosen(input, indices, axis), Tensor(indices))
+    if recorders:
+        record("sort", (input,), {"dim": axis, "descending": descending}, out)
+    return out
 
 
 @method
@@ -74,7 +77,10 @@ def topk(
         return ValuesIndices(input * 1, Tensor(np.asarray(0)))
     rows = np.moveaxis(input.array, axis, -1)
     indices = np.moveaxis(_best(rows, k, largest), -1, axis)
-    return ValuesIndices(chosen(input, indices, axis), Tensor(np.ascontiguousarray(indices)))
+    out = ValuesIndices(chosen(input, indices, axis), Tensor(np.ascontiguousarray(indices)))
+    if recorders:
+        record("topk", (input,), {"k": k, "dim": axis, "largest": largest}, out)
+    return out
 
 
 def _ints(size: int) -> Tensor:

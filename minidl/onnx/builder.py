@@ -52,13 +52,18 @@ class Call:
 
     def values(self, i: int) -> list[Any]:
         """Input i of each run: Values, or constants."""
-        return [step.inputs[i] for step in self.steps]
+        values = [step.inputs[i] for step in self.steps]
+        if isinstance(values[0], Value) and values[0].id in self.graph.traces[0].fixed:
+            arrays = [t.arrays[v.id] for t, v in zip(self.graph.traces, values)]
+            if _alike(arrays):
+                return arrays
+        return values
 
     def name(self, i: int, dtype: Any = None) -> str:
         """The graph's name of input i; a number becomes a constant of the other input's dtype."""
         values = self.values(i)
         if isinstance(values[0], Value):
-            return self.graph.names[values[0].id]
+            return self.graph.name_of(values[0].id)
         if not isinstance(values[0], (np.ndarray, np.generic)):
             dtype = dtype or self.dtype(0 if i else 1)
         return self.graph.constants(values, dtype, self.op)
@@ -108,6 +113,32 @@ class Graph:
         self._weights = weights  # a parameter's name by the id of its array
         self._made: dict[Any, str] = {}
         self._count = 0
+
+    def write(self, index: int) -> None:
+        """Write step number `index`, if it has not been written."""
+        call = Call(self, index)
+        outputs = call.steps[0].outputs
+        if outputs[0].id in self.names:
+            return
+        if call.op not in EXPORTS:
+            why = NO_ONNX.get(call.op, "an op of your own: add it to minidl.onnx.EXPORTS")
+            raise ExportError(f"export: {call.op} cannot be written: {why}")
+        names = EXPORTS[call.op](self, call)
+        for value, name in zip(outputs, names if isinstance(names, tuple) else (names,)):
+            self.names.setdefault(value.id, name)
+
+    def name_of(self, id: int) -> str:
+        """The name of a value; one that was made of sizes alone is written when it is needed."""
+        if id not in self.names:
+            arrays = [t.arrays[id] for t in self.traces]
+            shape = self.symbols.merged([a.shape for a in arrays])
+            name = None if _unknown(shape) else self._pattern(arrays, shape)
+            if name is None:
+                steps = self.traces[0].steps
+                self.write(next(i for i, s in enumerate(steps) if Value(id) in s.outputs))
+            else:
+                self.names[id] = name
+        return self.names[id]
 
     def fresh(self, hint: str) -> str:
         self._count += 1
@@ -211,15 +242,16 @@ class Graph:
             )
         if not isinstance(size, Size):
             return self.keep(np.array([size], np.int64))
-        key = ("size", size.names, size.factor, size.divisor, size.offset)
+        key = ("size", *size[:-1])
         if key not in self._made:
             name = ""
             for axis_name in size.names:
                 source, axis = self.where[axis_name]
                 part = self._once("Shape", source, start=axis, end=axis + 1)
                 name = self.add("Mul", name, part) if name else part
-            for op, number, nothing in (("Mul", size.factor, 1), ("Div", size.divisor, 1),
-                                        ("Add", size.offset, 0)):  # fmt: skip
+            steps = [("Mul", size.factor, 1), ("Add", size.shift, 0)]
+            steps += [("Div", size.divisor, 1), ("Add", size.offset, 0)]
+            for op, number, nothing in steps:
                 if number != nothing:
                     name = self.add(op, name, np.array([number], np.int64))
             self._made[key] = name

@@ -10,7 +10,7 @@ from minidl._tensor import Tensor
 from minidl.io.files import write_atomic
 from minidl.nn.module import Module
 from minidl.onnx import exports  # noqa: F401  # fills EXPORTS and NO_ONNX
-from minidl.onnx.builder import EXPORTS, NO_ONNX, Call, ExportError, Graph
+from minidl.onnx.builder import ExportError, Graph
 from minidl.onnx.symbols import Symbols
 from minidl.onnx.trace import Trace, Value, flat, trace
 from minidl.typing import Array
@@ -49,7 +49,7 @@ def export(
     if len(inputs) != len(arrays):
         raise ValueError(f"export: {len(inputs)} input_names for {len(arrays)} inputs")
     axes = _axes(dynamic_axes or {}, inputs, output_names or (), arrays)
-    runs = _examples(arrays, axes)
+    *runs, unseen = _examples(arrays, axes)
     traces = [_traced(model, run, index) for index, run in enumerate(runs)]
     _check_same_steps(traces)
     sizes = {}
@@ -60,14 +60,15 @@ def export(
         graph.names[value.id] = name
     for (place, axis), name in axes.items():
         graph.where.setdefault(name, (inputs[place], axis))
-    for index in range(len(traces[0].steps)):
-        _write(graph, Call(graph, index))
+    for index, step in enumerate(traces[0].steps):
+        if any(value.id not in traces[0].fixed for value in step.outputs):
+            graph.write(index)  # fixed ones are written where they are used
     proto = _model(graph, inputs, list(output_names or ()), arrays, axes, opset_version)
     _proto(proto)  # says that onnx is missing, if it is
     import onnx
 
     onnx.checker.check_model(proto)
-    _compare(model, load(proto), runs)
+    _compare(model, load(proto), [runs[0], runs[-1], unseen])
     if f is not None:
         write_atomic(f if hasattr(f, "write") else Path(f), proto.SerializeToString())
     return proto
@@ -102,11 +103,15 @@ def _axes(dynamic: Mapping[str, Any], inputs: list[str], outputs: Any, arrays: l
 
 
 def _examples(arrays: list[Array], axes: dict[tuple[int, int], str]) -> list[list[Array]]:
-    """The arguments, and two more sets: their values in another order, dynamic axes longer."""
+    """The arguments, and more sets: their values in another order, dynamic axes longer.
+
+    The last is for the test of what was found from the others.
+    """
     rng = np.random.default_rng(0)
     names = sorted(set(axes.values()))
     runs = [arrays]
-    for step, gap in ((3, 2), (7, 5)):
+    longer = ((3, 2), (6, 7), (10, 3), (13, 11), (8, 5)) if axes else ((0, 0), (0, 0))
+    for step, gap in longer:
         run = []
         for place, array in enumerate(arrays):
             shape = list(array.shape)
@@ -141,10 +146,10 @@ def _check_same_steps(traces: list[Trace]) -> None:
                 "inputs: a loop over a dynamic axis, or a branch by value; leave that axis fixed"
             )
         same = [a.inputs == b.inputs for a, b in _pairs(traces[0], other)]
-        if not all(same) or other.outputs != traces[0].outputs:
-            op = first[same.index(False)] if not all(same) else "the output"
+        if not all(same):
             raise ExportError(
-                f"export: {op} takes another value on other inputs: a branch by value"
+                f"export: {first[same.index(False)]} takes another value on other inputs: a branch "
+                "by value; use where"
             )
 
 
@@ -164,16 +169,6 @@ def _weights(model: Any) -> dict[int, str]:
     return {id(t.array): name for name, t in reversed(named)}
 
 
-def _write(graph: Graph, call: Call) -> None:
-    if call.op not in EXPORTS:
-        why = NO_ONNX.get(call.op, "an op of your own: add it to minidl.onnx.builder.EXPORTS")
-        raise ExportError(f"export: {call.op} cannot be written: {why}")
-    names = EXPORTS[call.op](graph, call)
-    names = names if isinstance(names, tuple) else (names,)
-    for value, name in zip(call.steps[0].outputs, names):
-        graph.names[value.id] = name
-
-
 def _model(graph, inputs, output_names, arrays, axes, opset) -> Any:
     """The ModelProto of a finished graph."""
     from onnx import helper, numpy_helper
@@ -184,8 +179,11 @@ def _model(graph, inputs, output_names, arrays, axes, opset) -> Any:
         raise ValueError(f"export: {len(names)} output_names for {len(outputs)} outputs")
     infos = []
     for index, (value, name) in enumerate(zip(outputs, names)):
-        if not isinstance(value, Value):
-            raise ExportError(f"export: output {name!r} does not depend on the inputs")
+        if not isinstance(value, Value) or value.id in graph.traces[0].fixed:
+            raise ExportError(
+                f"export: output {name!r} was not made from the inputs by recorded ops: it is a "
+                "constant, or comes from NumPy code or from a function that is not recorded"
+            )
         graph.nodes.append(helper.make_node("Identity", [graph.names[value.id]], [name]))
         runs = [t.shape(t.outputs[index]) for t in graph.traces]
         shape = [_label(n, f"{name}_{i}") for i, n in enumerate(graph.symbols.merged(runs))]
@@ -212,7 +210,7 @@ def _info(name: str, dtype: np.dtype, shape: list[Any]) -> Any:
 def _label(n: Any, otherwise: str) -> Any:
     if isinstance(n, int):
         return n
-    plain = getattr(n, "names", ()) and (n.factor, n.divisor, n.offset) == (1, 1, 0)
+    plain = getattr(n, "names", ()) and n[1:5] == (1, 0, 1, 0)
     return n.names[0] if plain and len(n.names) == 1 else otherwise
 
 

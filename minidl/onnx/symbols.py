@@ -1,8 +1,9 @@
 """Numbers that depend on the inputs' sizes, found from runs with several sizes.
 
-The model runs three times, each dynamic axis with another size every time. A number that is the
-same in all runs is a constant; any other is looked for as a (product of sizes) * factor // divisor
-+ offset. What fits no such form cannot be exported, and the error says so.
+The model runs several times, each dynamic axis with another size every time. A number that is the
+same in all runs is a constant; any other is looked for as a * factor + offset, or as
+(a + shift) // divisor + offset as convolutions with strides have it, where a is a product of sizes.
+What fits no such form, or more than one, cannot be exported, and the error says so.
 """
 
 from fractions import Fraction
@@ -13,10 +14,11 @@ import numpy as np
 
 
 class Size(NamedTuple):
-    """prod(sizes of the axes named) * factor // divisor + offset, and its values in the runs."""
+    """(product of the named axes' sizes * factor + shift) // divisor + offset; its values."""
 
     names: tuple[str, ...]
     factor: int
+    shift: int
     divisor: int
     offset: int
     values: tuple[int, ...]
@@ -67,19 +69,22 @@ def _equal(a: Any, b: Any) -> bool:
     return a is b or a == b or (isinstance(a, float) and a != a and b != b)
 
 
-def _line(base: list[int], v: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """(factor, divisor, offset) of v = base * factor // divisor + offset, or None."""
-    if base[0] == base[1]:
+def _line(base: list[int], v: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+    """What makes v = (base * factor + shift) // divisor + offset, or None."""
+    if len(set(base)) < 2:
         return None
-    slope = Fraction(v[1] - v[0], base[1] - base[0])
+    low, high = base.index(min(base)), base.index(max(base))
+    slope = Fraction(v[high] - v[low], base[high] - base[low])
     if slope.denominator == 1:
         offset = v[0] - base[0] * slope.numerator
         if all(b * slope.numerator + offset == w for b, w in zip(base, v)):
-            return slope.numerator, 1, offset
-    for divisor in range(2, 9):  # as convolutions with strides have it: (T + p) // s = ...
-        for factor, shift in ((1, s) for s in range(divisor)):
-            whole = [(b + shift) // divisor for b in base]
-            offset = v[0] - whole[0]
-            if shift == 0 and all(w + offset == n for w, n in zip(whole, v)):
-                return factor, divisor, offset
+            return slope.numerator, 0, 1, offset
+    for divisor in range(2, 33):
+        found = []
+        for shift in range(divisor):
+            offset = v[0] - (base[0] + shift) // divisor
+            if all((b + shift) // divisor + offset == w for b, w in zip(base, v)):
+                found.append((1, shift, divisor, offset))
+        if found:  # of several, none is known to be the right one
+            return found[0] if len(found) == 1 else None
     return None

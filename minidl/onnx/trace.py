@@ -30,8 +30,8 @@ class Step(NamedTuple):
 class Trace:
     """One run of a model: steps in order, the values of inputs and outputs, every value's shape.
 
-    Arrays are known by identity; what has not been made by a recorded op from the inputs is a
-    constant: a weight, or what the model itself made of shapes and numbers.
+    Arrays are known by identity; what has not been made by a recorded op is a constant: a weight,
+    or what the model itself made of shapes and numbers. `fixed` are the values made of those alone.
     """
 
     def __init__(self) -> None:
@@ -39,6 +39,7 @@ class Trace:
         self.inputs: list[Value] = []
         self.outputs: list[Any] = []
         self.arrays: list[Array] = []  # by Value.id; kept, so that an identity is never used again
+        self.fixed: set[int] = set()
         self._known: dict[int, int] = {}
 
     def shape(self, value: Value) -> tuple[int, ...]:
@@ -60,10 +61,38 @@ class Trace:
 
     def __call__(self, op: Any, inputs: Sequence[Any], settings: dict[str, Any], outs: Any) -> None:
         seen = tuple([self.seen(x) for x in inputs])
-        if any(isinstance(x, Value) for x in seen):
-            name = op if isinstance(op, str) else op.__name__
-            made = tuple([self.new(out.array) for out in outs])
-            self.steps.append(Step(name, seen, dict(settings or {}), made))
+        name = op if isinstance(op, str) else op.__name__
+        made = tuple([self.new(out.array) for out in outs])
+        self.steps.append(Step(name, seen, dict(settings or {}), made))
+        if not any(isinstance(x, Value) and x.id not in self.fixed for x in seen):
+            self.fixed.update(value.id for value in made)
+
+    def pruned(self) -> "Trace":
+        """The same without the steps that no output needs, values numbered anew."""
+        wanted = {v.id for v in self.outputs if isinstance(v, Value)}
+        kept = []
+        for step in reversed(self.steps):
+            if any(v.id in wanted for v in step.outputs):
+                kept.append(step)
+                wanted.update(v.id for v in step.inputs if isinstance(v, Value))
+        out, numbers = Trace(), {}
+
+        def new(v: Any) -> Any:
+            if isinstance(v, Value) and v.id not in numbers:
+                numbers[v.id] = len(out.arrays)
+                out.arrays.append(self.arrays[v.id])
+                if v.id in self.fixed:
+                    out.fixed.add(numbers[v.id])
+            return Value(numbers[v.id]) if isinstance(v, Value) else v
+
+        out.inputs = [new(v) for v in self.inputs]
+        for step in reversed(kept):
+            inputs = tuple([new(v) for v in step.inputs])
+            out.steps.append(
+                step._replace(inputs=inputs, outputs=tuple([new(v) for v in step.outputs]))
+            )
+        out.outputs = [new(v) for v in self.outputs]
+        return out
 
 
 def trace(model: Any, args: Sequence[Array]) -> Trace:
@@ -75,7 +104,7 @@ def trace(model: Any, args: Sequence[Array]) -> Trace:
         out = model(*inputs)
     for y in flat(out):
         record.outputs.append(record.seen(y))
-    return record
+    return record.pruned()
 
 
 @contextmanager

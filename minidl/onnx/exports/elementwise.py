@@ -106,6 +106,19 @@ def modulo(graph, call):
     return graph.add("Sub", x, graph.add("Mul", y, whole))
 
 
+@exports("div_floor", "div_trunc")
+def whole_quotient(graph, call):
+    x, y = call.names()
+    if call.dtype(0).kind == "f":
+        out = graph.add("Div", x, y)
+        if call.op == "div_floor":
+            return graph.add("Floor", out)
+        return graph.add("Mul", graph.add("Sign", out), graph.add("Floor", graph.add("Abs", out)))
+    if call.op == "div_floor":  # ONNX rounds whole numbers towards 0; its Mod has y's sign
+        x = graph.add("Sub", x, graph.add("Mod", x, y))
+    return graph.add("Div", x, y)
+
+
 @exports("Copysign")
 def copysign(graph, call):
     x, y = call.names()

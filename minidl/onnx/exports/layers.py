@@ -146,7 +146,7 @@ def group_norm(graph, call):
     rows = graph.add("Reshape", x, np.array([0, groups, -1]))
     ones, zeros = np.ones(groups, dtype), np.zeros(groups, dtype)
     rows = graph.add("InstanceNormalization", rows, ones, zeros, epsilon=call.eps)
-    out = graph.reshape(rows, shape)
+    out = graph.add("Reshape", rows, graph.add("Shape", x))
     beside = np.array([-1, *[1] * (len(shape) - 2)])
     out = graph.add("Mul", out, graph.add("Reshape", weight, beside))
     return graph.add("Add", out, graph.add("Reshape", bias, beside))

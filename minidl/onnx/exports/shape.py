@@ -199,6 +199,43 @@ def arg(graph, call):
     return graph.add(op, call.name(0), axis=call.dim, keepdims=int(call.keepdim))
 
 
+@exports("max", "min")
+def extreme(graph, call):
+    """Values along an axis and their places."""
+    op = call.op.capitalize()
+    keep, axis = int(call.keepdim), call.dim
+    places = graph.add(f"Arg{op}", call.name(0), axis=axis, keepdims=keep)
+    if graph.opset >= 18:
+        return graph.add(f"Reduce{op}", call.name(0), np.array([axis]), keepdims=keep), places
+    return graph.add(f"Reduce{op}", call.name(0), axes=[axis], keepdims=keep), places
+
+
+@exports("topk")
+def topk(graph, call):
+    largest = int(call.largest)
+    return graph.add(
+        "TopK", call.name(0), graph.size(call.k), axis=call.dim, largest=largest, outputs=2
+    )
+
+
+@exports("sort")
+def sort(graph, call):
+    axis, largest = call.dim, int(call.descending)
+    count = graph.size(call.shape()[axis])
+    return graph.add("TopK", call.name(0), count, axis=axis, largest=largest, outputs=2)
+
+
+@exports("gather")
+def gather(graph, call):
+    """GatherElements; an index that is shorter in other axes takes the front part of x."""
+    if call.shape(0) == call.shape(1):
+        return graph.add("GatherElements", call.name(0), call.name(1), axis=call.dim)
+    rest = [a for a in range(call.ndim()) if a != call.dim]
+    ends = graph.sizes([call.shape(1)[a] for a in rest])
+    front = graph.add("Slice", call.name(0), np.zeros(len(rest), np.int64), ends, np.array(rest))
+    return graph.add("GatherElements", front, call.name(1), axis=call.dim)
+
+
 @exports("CumSum")
 def cumsum(graph, call):
     return graph.add("CumSum", call.name(0), np.int64(call.ndim() - 1), reverse=int(call.reverse))
