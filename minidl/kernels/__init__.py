@@ -76,6 +76,10 @@ HOMES = {
         "depthwise_input",
         "depthwise_weight",
     ),
+    "ctc": (
+        "ctc_backward",
+        "ctc_forward",
+    ),
     "elementwise": (
         "erf_forward",
         "erfc_forward",

@@ -528,3 +528,33 @@ def attention_dropout(rng, dtype):
     for n, p in ((0, 0.5), (1, 0.3), (301, 0.3), (5, 0.0), (5, 1.0)):
         rows = rng.integers(0, 2**31, n)
         yield KernelCase([rows, 128, 1000, 45, key, p], [normal(rng, (n, 64), dtype)])
+
+
+def ctc_samples(rng, dtype):
+    """log_probs, targets, input_lengths, target_lengths; impossible and empty ones among them."""
+    for steps, count, classes, size in ((1, 0, 3, 1), (1, 1, 2, 1), (7, 5, 4, 3), (40, 9, 11, 12)):
+        x = normal(rng, (steps, count, classes), dtype)
+        x -= np.log(np.exp(x).sum(2, keepdims=True))
+        targets = rng.integers(1, classes, (count, size))
+        ins, outs = rng.integers(0, steps + 1, count), rng.integers(0, size + 1, count)
+        yield x, targets, ins, outs, np.empty((count, steps, 2 * size + 3), dtype)
+
+
+@case("ctc_forward")
+def ctc_forward(rng, dtype):
+    for x, targets, ins, outs, alpha in ctc_samples(rng, dtype):
+        loss = np.empty(len(targets), dtype)
+        yield KernelCase([x, targets, ins, outs, 0], outputs=[loss, alpha], note=f"{x.shape}")
+
+
+@case("ctc_backward")
+def ctc_backward(rng, dtype):
+    from minidl.kernels.ctc import ctc_forward_ref
+
+    for x, targets, ins, outs, alpha in ctc_samples(rng, dtype):
+        loss = np.empty(len(targets), dtype)
+        ctc_forward_ref(x, targets, ins, outs, 0, loss, alpha)
+        dloss = np.where(rng.random(len(loss)) < 0.2, 0, 1).astype(dtype)
+        for normalised in (False, True):
+            inputs = [dloss, x, targets, ins, outs, 0, normalised, loss, alpha]
+            yield KernelCase(inputs, outputs=[x], note=f"{x.shape}, {normalised}")
