@@ -52,8 +52,8 @@ FAMILIES = (
 )  # fmt: skip
 NN_FAMILIES = (
     "activation", "attention", "convolution", "dropout", "layers", "losses_classification",
-    "losses_ranking", "losses_regression", "normalization", "padding", "pooling", "positions",
-    "resizing",
+    "losses_contrastive", "losses_ctc", "losses_gan", "losses_labels", "losses_ranking",
+    "losses_regression", "normalization", "padding", "pooling", "positions", "resizing",
 )  # fmt: skip
 
 __all__ = [name for f in FAMILIES for name in sys.modules[f"{__name__}.{f}"].__all__]

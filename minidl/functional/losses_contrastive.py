@@ -8,9 +8,9 @@ import numpy as np
 from minidl._tensor import Tensor
 from minidl.functional._losses import reduced
 from minidl.functional.joining import cat
-from minidl.functional.layers import normalize
 from minidl.functional.losses_classification import cross_entropy
 from minidl.functional.losses_ranking import pairwise_distance
+from minidl.functional.normalization import normalize
 
 __all__ = [
     "contrastive_loss",

@@ -41,7 +41,7 @@ def gan_discriminator_loss(
     _check(kind)
     half = 1.0
     if kind == "least_squares":
-        on_real, on_fake, half = (real - 1) ** 2, fake**2, 0.5
+        on_real, on_fake, half = (real - 1).pow(2), fake.pow(2), 0.5
     elif kind == "wasserstein":
         on_real, on_fake = -real, fake
     elif kind == "hinge":
@@ -69,7 +69,7 @@ def gan_generator_loss(
     elif kind == "non_saturating":
         loss = softplus(-fake)
     elif kind == "least_squares":
-        loss = (fake - 1) ** 2 / 2
+        loss = (fake - 1).pow(2) / 2
     else:
         loss = -fake
     return reduced(loss, reduction)
@@ -102,4 +102,4 @@ def gradient_penalty(
     u = rand(count, *[1] * (real.ndim - 1), generator=generator, dtype=real.dtype)
     x = (real.detach() * u + fake.detach() * (1 - u)).requires_grad_()
     (dx,) = grad(critic(x).sum(), x, create_graph=True)
-    return ((dx.reshape(count, -1).norm(2, 1) - target) ** 2).mean()
+    return (dx.reshape(count, -1).norm(2, 1) - target).pow(2).mean()

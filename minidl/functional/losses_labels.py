@@ -73,7 +73,7 @@ def focal_loss(
     log_p = rows.log_softmax(1).take_flat(np.arange(len(safe)) * rows.shape[1] + safe)
     loss = -log_p * Tensor(weights.array[safe] * kept)
     if gamma:
-        loss = loss * (-log_p.expm1()) ** gamma
+        loss = loss * (-log_p.expm1()).pow(gamma)
     loss = loss.reshape(shape)
     return reduced(loss, reduction, float(kept.sum()) if reduction == "mean" else None)
 
@@ -98,7 +98,7 @@ def sigmoid_focal_loss(
     x, t = common_dtype(inputs, targets)
     p = x.sigmoid()
     wrong = p + t - 2 * p * t  # 1 - p_t
-    loss = apply2(ops.BCEWithLogits, x, t) * wrong**gamma
+    loss = apply2(ops.BCEWithLogits, x, t) * wrong.pow(gamma)
     if alpha >= 0:
         loss = loss * (alpha * t + (1 - alpha) * (1 - t))
     return reduced(loss, reduction)

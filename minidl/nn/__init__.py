@@ -15,6 +15,12 @@ from minidl.nn.embedding import Embedding
 from minidl.nn.linear import Bilinear, Identity, Linear
 from minidl.nn.loss import *  # noqa: F403
 from minidl.nn.loss import __all__ as _losses
+from minidl.nn.loss_contrastive import *  # noqa: F403
+from minidl.nn.loss_contrastive import __all__ as _contrastive_losses
+from minidl.nn.loss_gan import *  # noqa: F403
+from minidl.nn.loss_gan import __all__ as _gan_losses
+from minidl.nn.loss_labels import *  # noqa: F403
+from minidl.nn.loss_labels import __all__ as _label_losses
 from minidl.nn.module import Module
 from minidl.nn.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from minidl.nn.padding import *  # noqa: F403
@@ -38,6 +44,9 @@ __all__ = [
     *_activations,
     *_dropouts,
     *_cells,
+    *_contrastive_losses,
+    *_gan_losses,
+    *_label_losses,
     *_conv,
     *_losses,
     *_padding,

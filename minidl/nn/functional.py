@@ -9,6 +9,10 @@ from minidl.functional.convolution import *  # noqa: F403
 from minidl.functional.dropout import *  # noqa: F403
 from minidl.functional.layers import *  # noqa: F403
 from minidl.functional.losses_classification import *  # noqa: F403
+from minidl.functional.losses_contrastive import *  # noqa: F403
+from minidl.functional.losses_ctc import *  # noqa: F403
+from minidl.functional.losses_gan import *  # noqa: F403
+from minidl.functional.losses_labels import *  # noqa: F403
 from minidl.functional.losses_ranking import *  # noqa: F403
 from minidl.functional.losses_regression import *  # noqa: F403
 from minidl.functional.normalization import *  # noqa: F403

@@ -6,6 +6,7 @@ equal lengths is the special case of T steps of B rows.
 """
 
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -91,8 +92,10 @@ class WeightGradients:
 
     def __init__(self, x, before, w_ih, needs):
         self._x, self._before, self._w_ih, self._needs = x, before, w_ih, needs
-        self.dx = empty(x.shape, x.dtype) if needs[0] else None
-        self.dw_ih = self.dw_hh = self.db = None
+        self.dx: Any = empty(x.shape, x.dtype) if needs[0] else None
+        self.dw_ih: Any = None
+        self.dw_hh: Any = None
+        self.db: Any = None
 
     def add(self, dgates, s, e, dinput=None, drecurrent=None):
         """dgates of the rows s : e; dinput and drecurrent where only parts meet those weights."""

@@ -15,8 +15,8 @@ class CTC(Op):
 
     The probability that a path through y_t(k) = e^x_t(k), t = 1 … T, spells a target once repeated
     labels are merged and blanks removed. l is the target with a blank before, between and behind
-    its labels, S' = 2L + 1 places. Forward, from a_1(1) = y_1(l_1), a_1(2) = y_1(l_2), and backward,
-    from b_T(S') = b_T(S' - 1) = 1 (all others 0; here b_t does not hold y_t):
+    its labels, S' = 2L + 1 places. Forward from a_1(1) = y_1(l_1) and a_1(2) = y_1(l_2), backward
+    from b_T(S') = b_T(S' - 1) = 1, all others 0 (here b_t does not hold y_t):
 
         a_t(s) = y_t(l_s) (a_{t-1}(s) + a_{t-1}(s-1) + [l_s not blank, not l_{s-2}] a_{t-1}(s-2))
         b_t(s) = sum of y_{t+1}(l_u) b_{t+1}(u) over the u that may follow s: s, s+1, perhaps s+2
@@ -27,7 +27,7 @@ class CTC(Op):
     dout e^x_t(k), as PyTorch does: the gradient is then that of logits whose log_softmax is x, and
     the same once it has gone through a log_softmax. An impossible target has out = inf and
     gradient NaN. All in logarithms.
-    Shapes: x (T, N, C), targets (N, S) int64, input_lengths and target_lengths (N,) int64, out (N,).
+    Shapes: x (T, N, C), targets (N, S), input_lengths and target_lengths (N,), all int64, out (N,).
     """
 
     saves = ("x", "targets", "input_lengths", "target_lengths", "out", "alpha")
