@@ -207,6 +207,15 @@ class Tensor:
             memo[id(self)] = copy
         return memo[id(self)]
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For pickle and copy.copy: the state of a leaf, for a graph cannot be written."""
+        if self.node is not None:
+            raise RuntimeError(
+                "pickle: only leaves can be pickled or copied, for the copy would have no history; "
+                "take x.detach(), or write files with minidl.save"
+            )
+        return object.__reduce_ex__(self, protocol)
+
     # out of the tape
 
     def numpy(self, *, force: bool = False) -> Array:
@@ -279,12 +288,22 @@ class Tensor:
 
     def retain_grad(self) -> None:
         """Keep the gradient of a tensor that is not a leaf in .grad as well."""
-        if self.node is not None:
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: this tensor does not require a gradient")
+        if self.node is None or self.retains_grad:
+            return
 
-            def keep(grad: Tensor) -> None:
-                self.grad = grad if self.grad is None else self.grad + grad
+        def keep(grad: Tensor) -> None:
+            self.grad = grad if self.grad is None else self.grad + grad
 
-            self.register_hook(keep)
+        keep.retains = True  # type: ignore[attr-defined]
+        self.register_hook(keep)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether `retain_grad` was asked for."""
+        hooks = self.node.hooks if self.node is not None else None
+        return any(getattr(hook, "retains", False) for hook in hooks or ())
 
     # arithmetic; the rest of the methods are the functions marked @method
 

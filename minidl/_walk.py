@@ -6,6 +6,7 @@ length works, and what a node saved is freed as the walk leaves it.
 """
 
 import importlib
+import threading
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
@@ -22,6 +23,10 @@ _by_age = attrgetter("seq")
 
 # Anomaly detection: look for NaN in what each backward returns (see `autograd.detect_anomaly`).
 check_for_nan = False
+
+# One walk at a time: nodes gather gradients in themselves, leaves add to .grad, and threads may
+# share both. A thread may start another walk inside its own (a hook, a user's Function).
+_turn = threading.RLock()
 
 
 def backward(
@@ -40,8 +45,9 @@ def backward(
     else:
         entries = [(t, found.get(id(t.node or t))) for t in wanted]
         targets = [(t, entry[1]) for t, entry in entries if entry is not None]
-    for leaf, part in targets:
-        _deposit(leaf, part, create_graph)
+    with _turn:
+        for leaf, part in targets:
+            _deposit(leaf, part, create_graph)
 
 
 def grad(
@@ -138,6 +144,7 @@ def _walk(
     begun = [_start(root, start, create_graph) for root, start in zip(roots, starts)]
     nodes = _reachable(roots, kept if stop_at_wanted else ())
     before = _mode.grad
+    _turn.acquire()
     _mode.grad = create_graph
     try:
         for root, start in zip(roots, begun):
@@ -175,6 +182,7 @@ def _walk(
         _mode.grad = before
         for node in nodes:
             node.grad = None  # an error half way must not leave gradients for the next walk
+        _turn.release()
     for entry in found.values():
         if isinstance(entry[0], Tensor) and entry[0].hooks:
             entry[1] = _hooked(entry[0].hooks, entry[1])

@@ -4,7 +4,7 @@
     functional                         jacobian, hessian, vjp, jvp, vhp, hvp of functions
     no_grad, enable_grad, ...          what is recorded, as context manager or decorator
     Function                           an op with a hand-written backward
-    detect_anomaly                     find the op that made a NaN
+    detect_anomaly, set_detect_anomaly find the op that made a NaN
     gradcheck, gradgradcheck           compare with finite differences
 """
 
@@ -18,6 +18,7 @@ from minidl.autograd.modes import (
     inference_mode,
     is_grad_enabled,
     no_grad,
+    set_detect_anomaly,
     set_grad_enabled,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "inference_mode",
     "is_grad_enabled",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]

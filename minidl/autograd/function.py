@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from minidl import _tensor as engine
-from minidl._tensor import Node, Tensor, _mode
+from minidl._tensor import Node, Tensor, _mode, cast
 from minidl.autograd.modes import no_grad
-from minidl.ops._op import Op
+from minidl.ops._op import Op, sum_to
 
 
 class _FunctionOp(Op):
@@ -21,18 +21,36 @@ class _FunctionOp(Op):
             Tensor(np.zeros(shape, dtype)) if d is None else _as_tensor(d)
             for d, (shape, dtype) in zip(dout if several else [dout], ctx._outputs)
         ]
-        on_tape = _mode.grad
+        on_tape, name = _mode.grad, ctx._function.__name__
         parts = ctx._function.backward(ctx, *douts)
         parts = parts if isinstance(parts, tuple) else (parts,)
-        if len(parts) < len(needs):
+        if len(parts) < len(needs) or any(p is not None for p in parts[len(needs) :]):
             raise RuntimeError(
-                f"{ctx._function.__name__}.backward: {len(needs)} inputs need as many gradients, "
+                f"{name}.backward: {len(needs)} inputs need as many gradients, "
                 f"got {len(parts)}; return None for an input without one"
             )
-        return tuple(
-            None if p is None or not need else (p if on_tape else p.array)
-            for p, need in zip(parts, needs)
-        )
+        fitted = [
+            _fitted(part, *ctx._inputs[i], f"{name}.backward: gradient {i}") if need else None
+            for i, (part, need) in enumerate(zip(parts, needs))
+        ]
+        return tuple(p if on_tape or p is None else p.array for p in fitted)
+
+
+def _fitted(part: Any, shape: tuple[int, ...], dtype: np.dtype, what: str) -> Tensor | None:
+    """A gradient in its input's dtype, and summed to its shape if the input was broadcast."""
+    if part is None:
+        return None
+    if not isinstance(part, Tensor):
+        raise TypeError(f"{what} must be a Tensor or None, got {type(part).__name__}")
+    if part.shape != shape:
+        try:
+            stretched = np.broadcast_shapes(shape, part.shape) == part.shape
+        except ValueError:
+            stretched = False
+        if not stretched:
+            raise RuntimeError(f"{what} has shape {part.shape}, but its input has {shape}")
+        part = sum_to(part, shape)
+    return cast(part, dtype)
 
 
 def _as_tensor(x: Any) -> Tensor:
@@ -110,9 +128,14 @@ class Function:
         with no_grad():
             outs = cls.forward(ctx, *args)
         several = isinstance(outs, tuple)
-        results = [
-            Tensor(o.array) if isinstance(o, Tensor) else o for o in (outs if several else (outs,))
-        ]
+        wrong = [o for o in (outs if several else (outs,)) if not isinstance(o, Tensor)]
+        if wrong:
+            raise TypeError(
+                f"{cls.__name__}.forward must return a Tensor or a tuple of Tensors, "
+                f"got {type(wrong[0]).__name__}"
+            )
+        # detached: an input returned as it is shares its storage's version with the result
+        results = [o.detach() for o in (outs if several else (outs,))]
         if _mode.grad and any(needs):
             constant = {id(t) for t in ctx._constant}
             given = outs if several else (outs,)
@@ -121,6 +144,7 @@ class Function:
             ctx._tensors = tuple(swap.get(id(t), t) for t in ctx._tensors)
             ctx._function = cls
             ctx._outputs = [(r.shape, r.dtype) for r in results]
+            ctx._inputs = [(a.shape, a.dtype) if need else None for a, need in zip(args, needs)]
             op = cls._op(len(results))
             parents = tuple((a.node or a) if need else None for a, need in zip(args, needs))
             node = Node(op, None, (ctx,), needs, parents)

@@ -120,15 +120,33 @@ class detect_anomaly:
     """Within it, a backward that makes a NaN raises, naming the op and the line that called it."""
 
     def __init__(self, check_nan: bool = True):
-        self._check = check_nan
+        self._wanted = (True, check_nan)
 
     def __enter__(self) -> None:
-        engine.observers.append(_note_line)
-        self._before, _walk.check_for_nan = _walk.check_for_nan, self._check
+        self._before = (_note_line in engine.observers, _walk.check_for_nan)
+        _set_anomaly(*self._wanted)
 
     def __exit__(self, *_: Any) -> None:
+        _set_anomaly(*self._before)
+
+
+class set_detect_anomaly(detect_anomaly):
+    """`detect_anomaly` switched on or off: from now on, or for a block with `with`."""
+
+    def __init__(self, mode: bool, check_nan: bool = True):
+        self._wanted = (mode, mode and check_nan)
+        super().__enter__()
+
+    def __enter__(self) -> None:
+        pass  # it holds already
+
+
+def _set_anomaly(note_lines: bool, check: bool) -> None:
+    if note_lines and _note_line not in engine.observers:
+        engine.observers.append(_note_line)
+    elif not note_lines and _note_line in engine.observers:
         engine.observers.remove(_note_line)
-        _walk.check_for_nan = self._before
+    _walk.check_for_nan = check
 
 
 _OWN_FILES = __file__.rsplit("autograd", 1)[0]

@@ -1,5 +1,8 @@
 """Functions of one's own, modes, anomalies, and the checks of gradients themselves."""
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -13,6 +16,7 @@ from minidl.autograd import (
     gradgradcheck,
     is_grad_enabled,
     no_grad,
+    set_detect_anomaly,
 )
 
 
@@ -97,3 +101,109 @@ def test_hooks_see_and_replace_gradients():
     x.grad = None
     y.sum().backward()
     np.testing.assert_array_equal(x.grad.array, [3, 3])
+
+
+def test_a_gradient_is_kept_once_however_often_it_is_asked_for():
+    x = tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2.0
+    assert not y.retains_grad
+    y.retain_grad()
+    y.retain_grad()
+    assert y.retains_grad
+    (y * 3.0).sum().backward()
+    np.testing.assert_array_equal(y.grad.array, [3, 3])
+    with pytest.raises(RuntimeError, match="does not require"):
+        tensor([1.0]).retain_grad()
+
+
+def _doubled(gradient_of):
+    class Doubled(Function):
+        @staticmethod
+        def forward(ctx, a):
+            return a * 2.0
+
+        @staticmethod
+        def backward(ctx, dout):
+            return gradient_of(dout)
+
+    return Doubled.apply
+
+
+def test_a_functions_gradients_are_checked_and_fitted():
+    x = tensor([1.0, 2.0, 3.0], requires_grad=True)
+    wrong = [
+        (lambda d: d.sum(), RuntimeError, r"gradient 0 has shape \(\), but its input has \(3,\)"),
+        (lambda d: d.array, TypeError, "gradient 0 must be a Tensor or None, got ndarray"),
+        (lambda d: (d, d), RuntimeError, "1 inputs need as many gradients, got 2"),
+    ]
+    for gradient_of, error, match in wrong:
+        with pytest.raises(error, match=match):
+            _doubled(gradient_of)(x).sum().backward()
+    assert x.grad is None
+    _doubled(lambda d: d.double().expand(4, 3))(x).sum().backward()
+    assert x.grad.dtype == np.float32
+    np.testing.assert_array_equal(x.grad.array, [4, 4, 4])
+
+
+def test_a_function_must_return_tensors_and_may_return_its_input():
+    class Nothing(Function):
+        @staticmethod
+        def forward(ctx, a):
+            return None
+
+    class Same(Function):
+        @staticmethod
+        def forward(ctx, a):
+            return a
+
+    x = tensor([2.0], requires_grad=True)
+    with pytest.raises(TypeError, match=r"Nothing\.forward must return a Tensor"):
+        Nothing.apply(x)
+    z = x * 1.0
+    out = (z * z).sum()
+    Same.apply(z).add_(1.0)  # the storage of z, whose old value `out` needs
+    with pytest.raises(RuntimeError, match="in-place"):
+        out.backward()
+
+
+def test_anomaly_detection_switched_on_and_off():
+    x = tensor([0.0], requires_grad=True)
+    nan = tensor([float("nan")])
+    set_detect_anomaly(True)
+    try:
+        with set_detect_anomaly(False):
+            (x * nan).sum().backward()
+        with pytest.raises(RuntimeError, match="anomaly"):
+            (x * nan).sum().backward()
+    finally:
+        set_detect_anomaly(False)
+    (x * nan).sum().backward()
+
+
+def test_threads_may_share_a_graph():
+    w = tensor(np.ones(2000), requires_grad=True)
+    h = w * 2.0
+    for _ in range(20):
+        h = h * 1.0
+    wrong, start, interval = [], threading.Barrier(4), sys.getswitchinterval()
+
+    def work(k):
+        start.wait()
+        for _ in range(300):
+            (g,) = grad((h * k).sum(), w, retain_graph=True, allow_unused=True)
+            if g is None or (g.array != 2 * k).any():
+                wrong.append(g)
+        for _ in range(50):
+            (w * k).sum().backward()
+
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(k,)) for k in (1.0, 2.0, 4.0, 8.0)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
+    np.testing.assert_array_equal(w.grad.array, np.full(2000, 50 * 15))

@@ -1,6 +1,7 @@
 """The tape against derivatives by hand."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -156,3 +157,17 @@ def test_a_deep_copy_is_a_leaf_of_its_own():
     np.testing.assert_array_equal(x.grad.array, [2, 4])
     with pytest.raises(RuntimeError, match="clone"):
         copy.deepcopy(x * 2.0)
+
+
+def test_a_leaf_can_be_pickled_and_a_graph_says_why_not():
+    x = tensor([1.0, 2.0], requires_grad=True)
+    again = pickle.loads(pickle.dumps(x))
+    assert again.requires_grad
+    np.testing.assert_array_equal(again.array, x.array)
+    for how in (pickle.dumps, copy.copy):
+        with pytest.raises(RuntimeError, match="only leaves"):
+            how(x * 2.0)
+
+
+def test_casts_beyond_a_dtypes_range_are_silent():
+    assert tensor([1e300], dtype="float64").float().item() == float("inf")
