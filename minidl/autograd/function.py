@@ -30,14 +30,15 @@ class _FunctionOp(Op):
                 f"got {len(parts)}; return None for an input without one"
             )
         fitted = [
-            _fitted(part, *ctx._inputs[i], f"{name}.backward: gradient {i}") if need else None
+            _fitted(part, ctx._inputs[i], f"{name}.backward: gradient {i}") if need else None
             for i, (part, need) in enumerate(zip(parts, needs))
         ]
         return tuple(p if on_tape or p is None else p.array for p in fitted)
 
 
-def _fitted(part: Any, shape: tuple[int, ...], dtype: np.dtype, what: str) -> Tensor | None:
+def _fitted(part: Any, wanted: tuple[Any, np.dtype], what: str) -> Tensor | None:
     """A gradient in its input's dtype, and summed to its shape if the input was broadcast."""
+    shape, dtype = wanted
     if part is None:
         return None
     if not isinstance(part, Tensor):
