@@ -28,6 +28,7 @@ from minidl import kernels
 from minidl._tensor import Tensor
 from minidl.autograd import no_grad
 from minidl.functional.creation import check_device
+from minidl.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from minidl.nn.module import Module
 from minidl.optim.lr_scheduler.base import LRScheduler
 from minidl.optim.optimizer import Optimizer
@@ -43,7 +44,7 @@ MultiAverage = Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]
 def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
     """The exponential moving average of all parameters, in one pass over each.
 
-        average = decay average + (1 - decay) parameter
+    average = decay average + (1 - decay) parameter
     """
     _check_decay(decay)
 
@@ -57,7 +58,7 @@ def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
 def get_swa_multi_avg_fn() -> MultiAverage:
     """The mean of all values so far, in one pass over each parameter.
 
-        average = average + (parameter - average) / (n + 1),   n averaged before
+    average = average + (parameter - average) / (n + 1),   n averaged before
     """
 
     def swa_update(averages: Sequence[Tensor], current: Sequence[Tensor], n: Any) -> None:
@@ -172,9 +173,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     tensor, or a tuple whose first element is the model's input.
     """
     check_device(device)
-    norms = [
-        m for m in model.modules() if hasattr(m, "reset_running_stats") and hasattr(m, "momentum")
-    ]
+    norms: list[Any] = [m for m in model.modules() if isinstance(m, (BatchNorm1d, BatchNorm2d))]
     if not norms:
         return
     before, training = [m.momentum for m in norms], model.training

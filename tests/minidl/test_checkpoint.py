@@ -126,9 +126,7 @@ def test_row_sparse_gradients():
     checkpoint(lambda: (table(ids) ** 2).sum()).backward()
     grad = table.weight.grad
     assert isinstance(grad, minidl.RowSparse)
-    np.testing.assert_allclose(
-        grad.to_dense()[5], 2 * table.weight.detach().numpy()[5], rtol=1e-6
-    )
+    np.testing.assert_allclose(grad.to_dense()[5], 2 * table.weight.detach().numpy()[5], rtol=1e-6)
 
 
 def peak(run):
@@ -143,9 +141,7 @@ def peak(run):
 def test_memory_falls():
     """12 blocks, each of 5 activations of 1 MB: one block's activations and 12 inputs are left."""
     x = minidl.zeros(1024, 256)
-    blocks = [
-        lambda x: F.relu(x * 2.0).sigmoid().tanh().exp().sqrt() for _ in range(12)
-    ]
+    blocks = [lambda x: F.relu(x * 2.0).sigmoid().tanh().exp().sqrt() for _ in range(12)]
     w = minidl.ones(256, requires_grad=True)
 
     def run(wrap):

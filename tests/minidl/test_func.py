@@ -54,9 +54,9 @@ TRANSFORMS = {
     "aux": lambda f, lib, x, w, v: f.grad(
         lambda x: (scalar(lib)(x, w), (x * 2, {"w": w})), has_aux=True
     )(x),
-    "grad of grad": lambda f, lib, x, w, v: f.grad(
-        lambda x: (f.grad(scalar(lib))(x, w) * v).sum()
-    )(x),
+    "grad of grad": lambda f, lib, x, w, v: f.grad(lambda x: (f.grad(scalar(lib))(x, w) * v).sum())(
+        x
+    ),
     "three levels": lambda f, lib, x, w, v: f.grad(f.grad(f.grad(lambda s: s**4 * x[0])))(x[1]),
     "inner closes over outer": lambda f, lib, x, w, v: f.grad(
         lambda a: f.grad(lambda b: a * a * b * b * b)(x[2])
@@ -70,9 +70,7 @@ TRANSFORMS = {
     "jvp in the tangent": lambda f, lib, x, w, v: f.grad(
         lambda v: (f.jvp(lambda y: smooth(lib)(y, w), (x,), (v,))[1] ** 2).sum()
     )(v),
-    "jvp of grad": lambda f, lib, x, w, v: f.jvp(
-        lambda x: f.grad(scalar(lib))(x, w), (x,), (v,)
-    ),
+    "jvp of grad": lambda f, lib, x, w, v: f.jvp(lambda x: f.grad(scalar(lib))(x, w), (x,), (v,)),
     "jacrev": lambda f, lib, x, w, v: f.jacrev(smooth(lib), (0, 1))(x, w),
     "jacfwd": lambda f, lib, x, w, v: f.jacfwd(smooth(lib), (0, 1))(x, w),
     "jacrev of a dict": lambda f, lib, x, w, v: f.jacrev(
@@ -104,9 +102,7 @@ TRANSFORMS = {
 def test_transforms_are_torchs(name):
     torch = pytest.importorskip("torch")
     ours = TRANSFORMS[name](func, minidl, t(X), t(W), t(V))
-    theirs = TRANSFORMS[name](
-        torch.func, torch, torch.tensor(X), torch.tensor(W), torch.tensor(V)
-    )
+    theirs = TRANSFORMS[name](torch.func, torch, torch.tensor(X), torch.tensor(W), torch.tensor(V))
     same(ours, theirs)
 
 
@@ -157,9 +153,7 @@ def test_functional_is_torchs(name, create_graph):
 
 def test_forward_strategy():
     rows = autograd.functional.jacobian(smooth(minidl), (t(X), t(W)))
-    columns = autograd.functional.jacobian(
-        smooth(minidl), (t(X), t(W)), strategy="forward-mode"
-    )
+    columns = autograd.functional.jacobian(smooth(minidl), (t(X), t(W)), strategy="forward-mode")
     same(rows, columns)
 
 

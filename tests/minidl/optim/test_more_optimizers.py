@@ -214,9 +214,7 @@ def test_l1_decay_finds_the_lasso():
 
 
 def test_groups_with_and_without_decay():
-    model = nn.Sequential(
-        nn.Embedding(5, 4), nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2)
-    )
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))
     groups = optim.decay_groups(model, weight_decay=0.1)
     assert groups[0]["param_names"] == ["0.weight", "1.weight", "3.weight"]
     assert groups[0]["weight_decay"] == 0.1

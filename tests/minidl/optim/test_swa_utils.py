@@ -123,34 +123,18 @@ def test_swalr_is_torchs(strategy, anneal_epochs):
     np.testing.assert_allclose(ours.get_last_lr(), [0.02, 0.5])
 
 
-class Mean(nn.Module):
-    """The part of a batch norm that update_bn works with."""
-
-    def __init__(self):
-        super().__init__()
-        self.momentum, self.batches = 0.1, 0
-        self.register_buffer("running_mean", Tensor(np.zeros(2)))
-
-    def reset_running_stats(self):
-        self.running_mean.array[...] = 0
-        self.batches = 0
-
-    def forward(self, x):
-        assert self.training
-        self.batches += 1
-        share = 1 / self.batches if self.momentum is None else self.momentum
-        self.running_mean.array[...] += share * (x.array.mean(0) - self.running_mean.array)
-        return x
-
-
 def test_update_bn(rng):
-    model = nn.Sequential(Mean()).eval()
-    batches = [Tensor(rng.standard_normal((5, 2))) for _ in range(3)]
-    swa_utils.update_bn([(b, None) for b in batches], model)
-    expected = np.mean([b.array for b in batches], (0, 1))
-    np.testing.assert_allclose(model[0].running_mean.array, expected)
+    model = nn.Sequential(nn.BatchNorm1d(2)).double().eval()
+    batches = [Tensor(rng.standard_normal((5, 2)) + 3) for _ in range(3)]
+    for _ in range(2):  # it starts anew each time
+        swa_utils.update_bn([(b, None) for b in batches], model)
+    norm = model[0]
+    means = np.mean([b.array.mean(0) for b in batches], 0)
+    variances = np.mean([b.array.var(0, ddof=1) for b in batches], 0)
+    np.testing.assert_allclose(norm.running_mean.numpy(), means)
+    np.testing.assert_allclose(norm.running_var.numpy(), variances)
     assert not model.training
-    assert model[0].momentum == 0.1
+    assert norm.momentum == 0.1
     swa_utils.update_bn(iter(()), nn.Linear(2, 2))
 
 
