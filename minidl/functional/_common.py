@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from minidl._tensor import Tensor, _mode, apply, cast
-from minidl.dtypes import get_default_dtype, result_dtype
+from minidl.dtypes import float16, float32, get_default_dtype, result_dtype
 from minidl.ops.shape import Permute
 from minidl.typing import Array
 
@@ -83,6 +83,33 @@ def numpy_names(function: _Function) -> _Function:
         return function(*args, **kwargs)
 
     return named  # type: ignore[return-value]
+
+
+def in_float32(function: _Function) -> _Function:
+    """Compute on float16 tensors in float32, and round the result once: 11 bits add up badly."""
+
+    @functools.wraps(function)
+    def widened(*args: Any, **kwargs: Any) -> Any:
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        if not isinstance(first, Tensor) or first.array.dtype.itemsize != 2:
+            return function(*args, **kwargs)
+        if first.dtype != float16 or kwargs.get("dtype") is not None:
+            return function(*args, **kwargs)
+        out = function(*map(_wide, args), **{k: _wide(v) for k, v in kwargs.items()})
+        if isinstance(out, tuple):
+            parts = [_narrow(x) for x in out]
+            return type(out)(*parts) if hasattr(out, "_fields") else tuple(parts)
+        return _narrow(out)
+
+    return widened  # type: ignore[return-value]
+
+
+def _wide(x: Any) -> Any:
+    return cast(x, float32) if isinstance(x, Tensor) and x.dtype == float16 else x
+
+
+def _narrow(x: Any) -> Any:
+    return cast(x, float16) if isinstance(x, Tensor) and x.dtype == float32 else x
 
 
 def permuted(x: Tensor, order: Sequence[int]) -> Tensor:

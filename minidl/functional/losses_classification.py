@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl._tensor import Tensor, apply, apply2
-from minidl.functional._common import common_dtype
+from minidl.functional._common import common_dtype, in_float32
 from minidl.functional._losses import paired, reduced, reduction_of
 from minidl.functional.activation import logsigmoid
 from minidl.ops import losses as ops
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 
+@in_float32
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -131,6 +132,7 @@ def _cross_entropy_of_shares(
     return reduced(-parts.sum(axis), reduction)
 
 
+@in_float32
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -151,6 +153,7 @@ def nll_loss(
     return _class_reduced(loss, classes, weight, shape, reduction, ignore_index)
 
 
+@in_float32
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -176,6 +179,7 @@ def binary_cross_entropy(
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
+@in_float32
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -200,6 +204,7 @@ def binary_cross_entropy_with_logits(
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
+@in_float32
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -223,6 +228,7 @@ def kl_div(
     return reduced(loss, reduction)
 
 
+@in_float32
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -236,6 +242,7 @@ def soft_margin_loss(
     return reduced(-logsigmoid(target * input), reduction)
 
 
+@in_float32
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -265,6 +272,7 @@ def multi_margin_loss(
     return reduced(loss.reshape(shape), reduction)
 
 
+@in_float32
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,

@@ -6,6 +6,7 @@
 import numpy as np
 
 from minidl._tensor import Tensor, apply2
+from minidl.functional._common import in_float32
 from minidl.functional._losses import paired, reduced, reduction_of
 from minidl.ops import losses as ops
 
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 
+@in_float32
 def bpr_loss(positive: Tensor, negative: Tensor, reduction: str = "mean") -> Tensor:
     """-log sigmoid(positive - negative): a liked item should score above a sampled one.
 
@@ -32,6 +34,7 @@ def bpr_loss(positive: Tensor, negative: Tensor, reduction: str = "mean") -> Ten
     return reduced(apply2(ops.BPR, positive, negative), reduction)
 
 
+@in_float32
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -48,6 +51,7 @@ def margin_ranking_loss(
     return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
 
+@in_float32
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -66,6 +70,7 @@ def hinge_embedding_loss(
     return reduced(near + far, reduction)
 
 
+@in_float32
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (max(||x1||, eps) max(||x2||, eps)) along `dim` of the shape both broadcast to."""
     x1, x2 = paired("cosine_similarity", x1, x2)
@@ -76,6 +81,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return ((x1 / first.clamp_min(eps)) * (x2 / second.clamp_min(eps))).sum(dim)
 
 
+@in_float32
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -103,6 +109,7 @@ def cosine_embedding_loss(
     return reduced(near + far, reduction)
 
 
+@in_float32
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
@@ -111,6 +118,7 @@ def pairwise_distance(
     return (x1 - x2 + eps).norm(p, -1, keepdim)
 
 
+@in_float32
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,

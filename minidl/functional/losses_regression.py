@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl._tensor import Tensor
+from minidl.functional._common import in_float32
 from minidl.functional._losses import paired, reduced, reduction_of, weighted
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 
+@in_float32
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -36,6 +38,7 @@ def mse_loss(
     return weighted(loss, weight, reduction)
 
 
+@in_float32
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -50,6 +53,7 @@ def l1_loss(
     return weighted((x - t).abs(), weight, reduction)
 
 
+@in_float32
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -68,6 +72,7 @@ def smooth_l1_loss(
     return reduced(_huber(x - t, beta) / beta, reduction)
 
 
+@in_float32
 def huber_loss(
     input: Tensor,
     target: Tensor,
@@ -89,6 +94,7 @@ def _huber(difference: Tensor, delta: float) -> Tensor:
     return clipped * (size - clipped * 0.5)
 
 
+@in_float32
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -110,6 +116,7 @@ def poisson_nll_loss(
     return reduced(loss, reduction)
 
 
+@in_float32
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,

@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl._tensor import Tensor, apply, cast
 from minidl.dtypes import float16, float32
+from minidl.functional._common import in_float32
 from minidl.functional.joining import cat
 from minidl.ops import channel_norm as channel_ops
 from minidl.ops import norm as ops
@@ -99,6 +100,7 @@ def rms_norm(
     return apply(ops.RMSNorm, rows, weight.reshape(width), eps=eps).reshape(input.shape)
 
 
+@in_float32
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """x / max(||x||_p, eps) along `dim`."""
     return input / input.norm(p, dim, keepdim=True).clamp_min(eps)

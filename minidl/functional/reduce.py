@@ -16,6 +16,7 @@ from minidl.functional._common import (
     axes_last,
     axes_of,
     chosen,
+    in_float32,
     kept,
     numpy_names,
     one_axis,
@@ -78,6 +79,7 @@ def mean(
 
 @method
 @numpy_names
+@in_float32
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None):
     """Product along the axis `dim`, or of all elements; 1 of nothing."""
     if dtype is not None:
@@ -208,6 +210,7 @@ def _index(input: Tensor, dim: int | None, keepdim: bool, arg: Any, name: str) -
 
 @method
 @numpy_names
+@in_float32
 def logsumexp(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """log(sum(e^x)) over `dim`, without overflow; -inf of nothing."""
     axes = axes_of(dim, input.ndim, "logsumexp")

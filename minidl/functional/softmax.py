@@ -4,24 +4,27 @@ from typing import Any
 
 from minidl._tensor import Tensor, apply1, cast, method
 from minidl.dtypes import as_dtype
-from minidl.functional._common import one_axis
+from minidl.functional._common import in_float32, one_axis
 from minidl.ops import softmax as ops
 
 __all__ = ["log_softmax", "softmax", "softmin"]
 
 
 @method
+@in_float32
 def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """e^x / sum(e^x) along `dim` (Bridle 1990)."""
     return _along(ops.Softmax, input, dim, dtype, "softmax")
 
 
 @method
+@in_float32
 def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """x - log(sum(e^x)) along `dim`."""
     return _along(ops.LogSoftmax, input, dim, dtype, "log_softmax")
 
 
+@in_float32
 def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """Softmax of -x along `dim`."""
     return softmax(-input, dim, dtype)

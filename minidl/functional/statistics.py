@@ -10,7 +10,14 @@ import numpy as np
 
 from minidl._tensor import Tensor, apply, cast, method
 from minidl.dtypes import as_dtype
-from minidl.functional._common import ValuesIndices, axes_of, kept, numpy_names, one_axis
+from minidl.functional._common import (
+    ValuesIndices,
+    axes_of,
+    in_float32,
+    kept,
+    numpy_names,
+    one_axis,
+)
 from minidl.functional.reduce import picked
 from minidl.ops import reduce as ops
 
@@ -52,6 +59,7 @@ def _moments(input: Tensor, dim: Any, unbiased: Any, correction: Any, keepdim: b
 
 @method
 @numpy_names
+@in_float32
 def var(
     input: Tensor,
     dim: Any = None,
@@ -69,6 +77,7 @@ def var(
 
 @method
 @numpy_names
+@in_float32
 def var_mean(
     input: Tensor,
     dim: Any = None,
@@ -83,6 +92,7 @@ def var_mean(
 
 @method
 @numpy_names
+@in_float32
 def std(
     input: Tensor,
     dim: Any = None,
@@ -97,6 +107,7 @@ def std(
 
 @method
 @numpy_names
+@in_float32
 def std_mean(
     input: Tensor,
     dim: Any = None,
@@ -124,6 +135,7 @@ def root(x: Tensor) -> Tensor:
     return away_from_zero(x, lambda v: v.sqrt())
 
 
+@in_float32
 def vector_norm(input: Tensor, p: float, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     """(sum |x|^p)^(1/p) over axes; p inf, -inf: the largest, smallest |x|; 0: how many are not 0.
 
@@ -151,6 +163,7 @@ def vector_norm(input: Tensor, p: float, axes: tuple[int, ...], keepdim: bool) -
 
 @method
 @numpy_names
+@in_float32
 def norm(
     input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None
 ) -> Tensor:

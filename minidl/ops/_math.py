@@ -39,6 +39,10 @@ def suited(kernel: Any, x: Any) -> Any:
 def run(kernel: Any, *arrays: Any, numbers: tuple[float, ...] = ()) -> Array:
     """A kernel over flat arrays that fills one like the first; below KERNEL_FROM its reference."""
     first = np.asarray(arrays[0])
+    if first.dtype == np.float16:
+        single = [np.asarray(x).astype(np.float32) for x in arrays]
+        with np.errstate(over="ignore"):
+            return run(kernel, *single, numbers=numbers).astype(np.float16)
     out = empty(first.size, first.dtype)
     flat = [np.ascontiguousarray(x).reshape(-1) for x in arrays]
     suited(kernel, first)(*flat, *numbers, out)

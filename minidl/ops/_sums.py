@@ -27,6 +27,10 @@ def total(x, axes, keepdim):
     kind = x.dtype.kind
     if kind != "f":
         return np.add.reduce(x, axis=axes, keepdims=keepdim, dtype=np.int64)
+    if x.dtype.itemsize == 2:  # float16 has 11 bits, and ends at 65504
+        with np.errstate(over="ignore"):
+            out = np.add.reduce(x, axis=axes, keepdims=keepdim, dtype=np.float32)
+            return np.asarray(out).astype(x.dtype)
     if x.size > 4096 and axes and len(axes) < x.ndim:
         leading = axes[-1] == len(axes) - 1
         if leading and x.dtype.itemsize > 2 and x.flags.c_contiguous:

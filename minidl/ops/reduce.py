@@ -55,14 +55,20 @@ class Mean(Op):
     @staticmethod
     def forward(x, *, dim, keepdim):
         count = x.size if dim is None else math.prod([x.shape[d] for d in dim])
-        with np.errstate(divide="ignore", invalid="ignore"):  # NaN of nothing
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # NaN of nothing
+            if x.dtype == np.float16:  # its sum may overflow where the mean fits
+                out = np.add.reduce(x, axis=dim, keepdims=keepdim, dtype=np.float32) / count
+                return np.asarray(out).astype(x.dtype), (x.shape,)
             return total(x, dim, keepdim) / x.dtype.type(count), (x.shape,)
 
     @staticmethod
     def backward(dout, saved, needs, *, dim, keepdim):
         (shape,) = saved
         count = math.prod(shape) if dim is None else math.prod([shape[d] for d in dim])
-        part = dout / dout.dtype.type(count) if count else dout
+        part = dout
+        if count:  # float16 ends at 65504: a count may not fit, its reciprocal does
+            half = dout.dtype == np.float16
+            part = dout * (1.0 / count) if half else dout / dout.dtype.type(count)
         return (expand(opened(part, shape, dim, keepdim), shape),)
 
 
