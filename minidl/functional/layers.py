@@ -93,15 +93,8 @@ def embedding(
     if weight.ndim != 2:
         raise ValueError(f"embedding: weight must be a table (V, D), got {weight.shape}")
     ids = input.array
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; use .long()")
     rows = weight.shape[0]
-    if ids.size and not (ids.min() >= 0 and ids.max() < rows):
-        place = tuple(int(i) for i in np.argwhere((ids < 0) | (ids >= rows))[0])
-        raise IndexError(
-            f"embedding: id {ids[place]} at {place} is outside the table of {rows} rows "
-            f"(0 to {rows - 1})"
-        )
+    check_ids("embedding", ids, rows)
     if padding_idx is not None:
         if not -rows <= padding_idx < rows:
             raise ValueError(f"embedding: padding_idx {padding_idx} is outside {rows} rows")
@@ -113,6 +106,18 @@ def embedding(
         count = np.bincount(ids.reshape(-1), minlength=rows)[ids][..., None].astype(out.dtype)
         out.register_hook(lambda grad: grad / Tensor(count))
     return out
+
+
+def check_ids(name: str, ids: Array, rows: int) -> None:
+    """Raise where ids are not integers, or not those of a table's rows."""
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{name}: ids must be integers, got {ids.dtype}; use .long()")
+    if ids.size and not (ids.min() >= 0 and ids.max() < rows):
+        place = tuple(int(i) for i in np.argwhere((ids < 0) | (ids >= rows))[0])
+        raise IndexError(
+            f"{name}: id {ids[place]} at {place} is outside the table of {rows} rows "
+            f"(0 to {rows - 1})"
+        )
 
 
 def _limit_norms(weight: Tensor, ids: Array, max_norm: float, norm_type: float) -> None:

@@ -10,12 +10,17 @@ __all__ = ["csr_matmul"]
 
 
 def csr_matmul(matrix: CSR, input: Tensor) -> Tensor:
-    """A constant sparse matrix (N, V) times a dense tensor (V, D); `matrix @ input` is the same."""
-    if input.ndim != 2 or input.shape[0] != matrix.shape[1]:
+    """A constant sparse matrix (N, V) times a dense tensor (V, D) or (V,): (N, D) or (N,).
+
+    `matrix @ input` is the same.
+    """
+    if input.ndim not in (1, 2) or input.shape[0] != matrix.shape[1]:
         raise ValueError(
-            f"csr_matmul: a matrix {matrix.shape} needs a tensor ({matrix.shape[1]}, D), "
-            f"got {input.shape}"
+            f"csr_matmul: a matrix {matrix.shape} needs a tensor ({matrix.shape[1]}, D) or "
+            f"({matrix.shape[1]},), got {input.shape}"
         )
+    if input.ndim == 1:
+        return csr_matmul(matrix, input.unsqueeze(1)).squeeze(1)
     transposed = matrix.T
     return csr_product(
         input, matrix.indptr, matrix.indices, matrix.data,

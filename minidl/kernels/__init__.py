@@ -64,6 +64,9 @@ HOMES = {
         "channel_moments",
         "channel_sums",
     ),
+    "bag": (
+        "bag_max",
+    ),
     "conv": (
         "col2im",
         "im2col",

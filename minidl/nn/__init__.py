@@ -11,7 +11,7 @@ from minidl.nn.conv import __all__ as _conv
 from minidl.nn.distance import CosineSimilarity, PairwiseDistance
 from minidl.nn.dropout import *  # noqa: F403
 from minidl.nn.dropout import __all__ as _dropouts
-from minidl.nn.embedding import Embedding
+from minidl.nn.embedding import Embedding, EmbeddingBag
 from minidl.nn.linear import Bilinear, Identity, Linear
 from minidl.nn.loss import *  # noqa: F403
 from minidl.nn.loss import __all__ as _losses
@@ -60,6 +60,7 @@ __all__ = [
     "Bilinear",
     "CosineSimilarity",
     "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "GroupNorm",
     "GroupedQueryAttention",

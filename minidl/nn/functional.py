@@ -5,6 +5,7 @@ They are written in `minidl.functional`, where tensors' own functions stand as w
 
 from minidl.functional.activation import *  # noqa: F403
 from minidl.functional.attention import *  # noqa: F403
+from minidl.functional.bags import *  # noqa: F403
 from minidl.functional.convolution import *  # noqa: F403
 from minidl.functional.dropout import *  # noqa: F403
 from minidl.functional.layers import *  # noqa: F403

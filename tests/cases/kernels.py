@@ -558,3 +558,14 @@ def ctc_backward(rng, dtype):
         for normalised in (False, True):
             inputs = [dloss, x, targets, ins, outs, 0, normalised, loss, alpha]
             yield KernelCase(inputs, outputs=[x], note=f"{x.shape}, {normalised}")
+
+
+@case("bag_max")
+def bag_max(rng, dtype):
+    for bags, ids, width in ((0, 0, 3), (1, 1, 1), (5, 9, 4), (200, 900, 17)):
+        indptr = np.sort(rng.integers(0, ids + 1, bags + 1))
+        indptr[0] = 0
+        table = normal(rng, (50, width), dtype)
+        out = np.empty((bags, width), dtype)
+        inputs = [indptr, rng.integers(0, 50, ids), table]
+        yield KernelCase(inputs, outputs=[out, np.zeros(out.shape, np.int64)], note=f"{bags} bags")
