@@ -2,13 +2,13 @@
 
 import base64
 import io
-import os
-import secrets
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import minidl
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
@@ -79,21 +79,11 @@ def write_whole(path: str | Path, content: bytes) -> None:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            with open(beside, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise OSError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "choose another folder or free some space"
+            f"{path}: cannot be written ({error.strerror or error}); choose another folder"
         ) from None
+    minidl.io.write_atomic(path, content)
 
 
 def shown(cell: Any) -> str:

@@ -1,21 +1,18 @@
-"""One file a model: arrays and a JSON note in the safetensors format, with a checked hash.
+"""One file a model: arrays and JSON values, written and checked by `minidl.io`.
 
-No pickle: loading a file runs no code of it. Written beside the target and moved there whole, so a
-crash leaves the old file as it was.
+Loading a file runs no code of it, and a crash while saving leaves the old file as it was.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+import minidl
 
 FORMAT = "ecommerce-model"
 VERSION = 1
@@ -24,47 +21,12 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def write(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], about: Any) -> None:
-    """Write arrays (numbers or bools of any shape) and `about` (JSON values) to one file.
+    """Write arrays (numbers or bools of any shape) and `about` (plain values) to one file.
 
-    Raises ValueError where `about` is not JSON, FileNotFoundError where the folder is missing, and
-    the OSError of the system where it cannot be written to.
+    Raises TypeError for a value that files cannot hold, FileNotFoundError where the folder is
+    missing, and the OSError of the system where it cannot be written to.
     """
-    from safetensors.numpy import save
-
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"save: the folder {path.parent} does not exist; make it first")
-    if path.is_dir():
-        raise IsADirectoryError(f"save: {path} is a folder; give the name of a file in it")
-    # The library writes the bytes of a strided or Fortran-ordered array in the wrong order.
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    try:
-        text = json.dumps(
-            {"format": FORMAT, "version": VERSION, **about}, sort_keys=True, allow_nan=False
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"save: the model's parameters must be JSON values (numbers, text, lists): {error}"
-        ) from None
-    # One entry: the library writes several in no fixed order, and equal models are equal files.
-    note = json.dumps({"about": text, "sha256": _digest(whole, text)})
-    data = save(whole, {"note": note})
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        with open(beside, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise type(error)(
-            f"save: cannot write into {path.parent} ({error.strerror or error}); nothing was "
-            "changed there; give another folder, or make room"
-        ) from error
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    minidl.save({"format": FORMAT, "version": VERSION, "about": about, "arrays": arrays}, path)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any]]:
@@ -73,35 +35,25 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any]]:
     Raises FileNotFoundError, or ValueError where the file is cut short, altered, of another kind
     or of a newer version.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"load: there is no file {os.fspath(path)}")
     try:
-        with safe_open(path, framework="numpy") as file:
-            note = _note_of((file.metadata() or {}).get("note", ""))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        content = minidl.load(path)
+    except minidl.io.FileError as error:
+        reason = str(error).removeprefix(f"{os.fspath(path)}: ")
         raise ValueError(
-            f"{os.fspath(path)}: not a model file, or cut short ({error}); save the model again"
+            f"{os.fspath(path)}: not a model file, or cut short or altered ({reason})"
         ) from None
-    about = _note_of(note.get("about", ""))
-    if about.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(
-            f"{os.fspath(path)}: a safetensors file, but not a saved recommender; "
-            "give a file that save() wrote"
+            f"{os.fspath(path)}: a file of minidl.save, but not a saved recommender; "
+            "give a file that save() of a recommender or a sentiment classifier wrote"
         )
-    if about.get("version") != VERSION:
+    about = content["about"]
+    if content["version"] != VERSION:
         raise ValueError(
-            f"{os.fspath(path)}: format version {about.get('version')}, this package reads "
+            f"{os.fspath(path)}: format version {content['version']}, this package reads "
             f"{VERSION}; load it with the package version that wrote it ({about.get('package')})"
         )
-    if note.get("sha256") != _digest(arrays, note["about"]):
-        raise ValueError(
-            f"{os.fspath(path)}: the content does not fit its hash, so the file was altered or "
-            "damaged; save the model again or restore a copy"
-        )
-    return arrays, about
+    return content["arrays"], about
 
 
 def pack_ids(name: str, ids: NDArray[np.str_]) -> Arrays:
@@ -117,22 +69,3 @@ def unpack_ids(name: str, arrays: Arrays) -> NDArray[np.str_]:
     starts = [0, *ends[:-1]]
     texts = [data[s:e].decode("utf-8", "surrogatepass") for s, e in zip(starts, ends)]
     return np.array(texts, np.str_)
-
-
-def _digest(arrays: Arrays, text: str) -> str:
-    """SHA-256 of the note and of every array with its name, type and shape."""
-    state = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        state.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        state.update(array.tobytes())
-    return state.hexdigest()
-
-
-def _note_of(text: str) -> dict[str, Any]:
-    try:
-        note = json.loads(text)
-    except json.JSONDecodeError:
-        return {}
-    return note if isinstance(note, dict) else {}
-

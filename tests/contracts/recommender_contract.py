@@ -4,11 +4,13 @@ A check takes a factory of unfitted models. A class that needs other settings th
 learn the small checkerboard in a second names them in SETTINGS.
 """
 
+import os
 import warnings
 
 import numpy as np
 import pytest
 
+import minidl
 from ecommerce.data import Interactions
 from ecommerce.recommend import load_model
 from minidl import get_num_threads, set_num_threads
@@ -269,6 +271,9 @@ def saved_files_are_checked(make, tmp_path, monkeypatch):
     from safetensors.numpy import save_file
 
     save_file({"weight": np.zeros(3)}, other)
+    with pytest.raises(ValueError, match=r"not a model file.*\(a safetensors file, but not one"):
+        load_model(other)
+    minidl.save({"weight": np.zeros(3)}, other)
     with pytest.raises(ValueError, match="but not a saved recommender"):
         load_model(other)
     with pytest.raises(FileNotFoundError, match="there is no file"):
@@ -287,8 +292,8 @@ def saved_files_are_checked(make, tmp_path, monkeypatch):
     def refuse(*paths):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("ecommerce.recommend.store.os.replace", refuse)
-    with pytest.raises(PermissionError, match=r"cannot write into .* nothing was changed"):
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError, match=r"model\.ecm cannot be written: Permission denied"):
         model.save(path)
     assert path.read_bytes() == whole  # the old file is still there
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.ecm", "other.ecm"]

@@ -15,6 +15,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+import minidl
+
 from ..errors import DataError
 from ..interactions import Interactions
 from ..items import Items
@@ -111,7 +113,7 @@ class Shop:
             _write_text(place / "images.csv", lambda f: _table(f, columns))
             raw = io.BytesIO()
             np.save(raw, self.images, allow_pickle=False)
-            _write(place / "images.npy", raw.getvalue())
+            minidl.io.write_atomic(place / "images.npy", raw.getvalue())
         except OSError as error:
             raise DataError(
                 f"{place}: cannot be written ({error.strerror or error}); choose another folder"
@@ -189,17 +191,6 @@ def _streams(seed: int) -> Iterator[np.random.Generator]:
 
 
 # ---------------------------------------------------------------------- writing
-
-
-def _write(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def _write_text(path: Path, fill: Callable[[IO[str]], None]) -> None:
