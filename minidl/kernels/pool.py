@@ -29,38 +29,69 @@ def max_pool_forward_ref(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
 
 
 @piece
-def _better(source, step, place, move, best, argmax):
+def _max_of_four(x, out, argmax):
+    """Windows of 2 x 2, side by side: without branches, so that the loop becomes SIMD."""
+    width = x.shape[1]
+    for o in range(out.shape[0]):
+        upper, lower, best, places = x[2 * o], x[2 * o + 1], out[o], argmax[o]
+        first = np.int32(2 * o * width)
+        below = np.int32(width)
+        for t in range(best.size):
+            place = first + np.int32(2) * np.int32(t)
+            value, where = upper[2 * t], place
+            other = upper[2 * t + 1]
+            take = (other > value) | (other != other)
+            value, where = (other if take else value), (place + np.int32(1) if take else where)
+            other = lower[2 * t]
+            take = (other > value) | (other != other)
+            value, where = (other if take else value), (place + below if take else where)
+            other = lower[2 * t + 1]
+            take = (other > value) | (other != other)
+            best[t] = other if take else value
+            places[t] = place + below + np.int32(1) if take else where
+
+
+@piece
+def _better(source, step, place, best, argmax):
     """Take each value that is larger, or NaN: as PyTorch, the first of equals, the last NaN."""
-    for t in range(best.size):
-        value = source[t * step]
-        take = value > best[t] or value != value
-        best[t] = value if take else best[t]
-        argmax[t] = place + np.int32(t) * move if take else argmax[t]
+    if step == 1:
+        for t in range(best.size):
+            value = source[t]
+            take = (value > best[t]) | (value != value)
+            best[t] = value if take else best[t]
+            argmax[t] = place + np.int32(t) if take else argmax[t]
+    elif step == 2:
+        for t in range(best.size):
+            value = source[2 * t]
+            take = (value > best[t]) | (value != value)
+            best[t] = value if take else best[t]
+            argmax[t] = place + np.int32(2) * np.int32(t) if take else argmax[t]
+    else:
+        for t in range(best.size):
+            value = source[t * step]
+            take = (value > best[t]) | (value != value)
+            best[t] = value if take else best[t]
+            argmax[t] = place + np.int32(t * step) if take else argmax[t]
 
 
 @piece
 def _max_windows(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
+    """A row of outputs for each tap at once; before the first tap all is -inf, at its place."""
     height, width = x.shape
-    rows, across = out.shape
     last = height * width - 1
     low = x.dtype.type(-np.inf)
-    for o in range(rows):
+    for o in range(out.shape[0]):
         top = o * sh - ph
         if top < 0:  # the first tap inside
             top += (dh - 1 - top) // dh * dh
         best, places = out[o], argmax[o]
-        for t in range(across):
+        for t in range(best.size):
             best[t] = low
-        if pw == 0 and top < height and (across - 1) * sw < width:
-            first = np.int32(top * width)
-            for t in range(across):
-                places[t] = first + np.int32(t * sw)
-        else:
-            for t in range(across):
-                w = t * sw - pw
-                if w < 0:
-                    w += (dw - 1 - w) // dw * dw
-                places[t] = min(top * width + w, last)
+            places[t] = min(top * width + t * sw - pw, last)
+        for t in range(min(best.size, (pw + sw - 1) // sw)):
+            left = t * sw - pw
+            left += (dw - 1 - left) // dw * dw
+            places[t] = min(top * width + left, last)
         for i in range(kh):
             h = o * sh + i * dh - ph
             if h < 0 or h >= height:
@@ -68,13 +99,11 @@ def _max_windows(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
             for j in range(kw):
                 shift = j * dw - pw
                 left = first_inside(shift, sw)
-                right = end_inside(shift, sw, width, across)
+                right = end_inside(shift, sw, width, best.size)
                 if right > left:
                     start = left * sw + shift
-                    _better(
-                        x[h, start:], sw, np.int32(h * width + start), np.int32(sw),
-                        best[left:right], places[left:right],
-                    )  # fmt: skip
+                    place = np.int32(h * width + start)
+                    _better(x[h, start:], sw, place, best[left:right], places[left:right])
 
 
 @kernel(reference=max_pool_forward_ref, parallel=True, serial_below=60_000)
@@ -83,8 +112,14 @@ def max_pool_forward(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
 
     argmax is the place in the flat plane: h * W + w.
     """
+    halves = kh == 2 and kw == 2 and sh == 2 and sw == 2 and ph == 0 and pw == 0
+    inside = 2 * out.shape[1] <= x.shape[1] and 2 * out.shape[2] <= x.shape[2]
+    simple = halves and inside and dh == 1 and dw == 1
     for n in prange(x.shape[0]):
-        _max_windows(x[n], kh, kw, sh, sw, ph, pw, dh, dw, out[n], argmax[n])
+        if simple:
+            _max_of_four(x[n], out[n], argmax[n])
+        else:
+            _max_windows(x[n], kh, kw, sh, sw, ph, pw, dh, dw, out[n], argmax[n])
 
 
 def max_pool_backward_ref(dout, argmax, dx):

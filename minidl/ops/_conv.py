@@ -6,6 +6,8 @@ point, a kernel as large as the image, and one input channel for each output (de
 A geometry is (sh, sw, ph, pw, dh, dw): stride, padding before, dilation, of both axes.
 """
 
+import math
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -134,6 +136,25 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
     return out
 
 
+class _Scratch(threading.local):
+    """Arrays that live for one block; kept, because the system clears new memory page by page."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], Array] = {}
+
+
+_scratch = _Scratch()
+
+
+def scratch(shape, dtype, name: str) -> Array:
+    """An array whose memory is used again when the next one of this name is asked for."""
+    size = math.prod(shape)
+    known = _scratch.kept.get((name, dtype.char))
+    if known is None or known.size < size:
+        _scratch.kept[name, dtype.char] = known = np.empty(size, dtype)
+    return known[:size].reshape(shape)
+
+
 def blocks(images: int, size: tuple[int, int], depth: int) -> Iterator[tuple[int, int, int, int]]:
     """(first image, last, first row of outputs, last) of each block of columns, alike in size."""
     rows, across = size
@@ -151,8 +172,13 @@ def blocks(images: int, size: tuple[int, int], depth: int) -> Iterator[tuple[int
 
 def columns(x: Array, kernel, top: int, bottom: int, across: int, geometry: Geometry) -> Array:
     """The windows of x (B, C, H, W) for output rows top … bottom-1: (C, KH, KW, B, rows, OW)."""
+    shape = (x.shape[1], *kernel, len(x), bottom - top, across)
+    return fill_columns(x, top, geometry, scratch(shape, x.dtype, "columns"))
+
+
+def fill_columns(x: Array, top: int, geometry: Geometry, cols: Array) -> Array:
+    """cols (C, KH, KW, B, rows, OW), filled with the windows of x for output rows from `top` on."""
     sh, sw, ph, pw, dh, dw = geometry
-    cols = empty((x.shape[1], *kernel, len(x), bottom - top, across), x.dtype)
     _math.suited(kernels.im2col, cols)(x, sh, sw, ph - top * sh, pw, dh, dw, cols)
     return cols
 
@@ -160,7 +186,7 @@ def columns(x: Array, kernel, top: int, bottom: int, across: int, geometry: Geom
 def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
     """Matrix products (G, N, K) @ (G, K, M); one plain product if G is 1."""
     if out is None:
-        out = empty((a.shape[0], a.shape[1], b.shape[2]), a.dtype)
+        out = scratch((a.shape[0], a.shape[1], b.shape[2]), a.dtype, "product")
     if len(a) == 1:
         np.matmul(a[0], b[0], out=out[0])
     else:
@@ -170,7 +196,8 @@ def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
 
 def _gather(g: Array, top: int, bottom: int) -> Array:
     """g (B, O, OH, OW) as rows of a matrix, (O, B * rows * OW), for output rows top … bottom-1."""
-    return columns(g, (1, 1), top, bottom, g.shape[3], (1, 1, 0, 0, 1, 1))
+    shape = (g.shape[1], 1, 1, len(g), bottom - top, g.shape[3])
+    return fill_columns(g, top, (1, 1, 0, 0, 1, 1), scratch(shape, g.dtype, "rows"))
 
 
 def add_back(cols: Array, bias: Array, begin: bool, geometry: Geometry, out: Array) -> None:

@@ -191,7 +191,8 @@ class Im2Col(Op):
     def forward(x, *, size, kernel, stride, padding, dilation):
         images, channels = x.shape[:2]
         one = np.ascontiguousarray(x).reshape(1, images * channels, *x.shape[2:])
-        cols = _conv.columns(one, kernel, 0, size[0], size[1], geometry(stride, padding, dilation))
+        cols = empty((images * channels, *kernel, 1, *size), x.dtype)
+        _conv.fill_columns(one, 0, geometry(stride, padding, dilation), cols)
         depth = channels * kernel[0] * kernel[1]
         return cols.reshape(images, depth, size[0] * size[1]), (x.shape[2:],)
 
