@@ -177,6 +177,12 @@ def _geometry(name, dims, x, kernel_size, stride, padding, dilation, ceil_mode):
             f"{name}: kernel_size {kernel} is larger than the padded input "
             f"{tuple(n + 2 * p for n, p in zip(x.shape[2:], pad))}"
         )
+    for n, count, s, p, d in zip(x.shape[2:], size, step, pad, dilated):
+        if d > n and any((o * s - p) % d >= n for o in range(min(count, -(-p // s)))):
+            raise ValueError(
+                f"{name}: with dilation {dilated} and padding {pad} some windows have no tap in "
+                f"the input {x.shape}; use a smaller dilation"
+            )
     return size, kernel, step, pad, dilated
 
 

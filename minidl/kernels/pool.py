@@ -56,22 +56,22 @@ def _better(source, step, place, best, argmax):
     """Take each value that is larger, or NaN: as PyTorch, the first of equals, the last NaN."""
     if step == 1:
         for t in range(best.size):
-            value = source[t]
-            take = (value > best[t]) | (value != value)
-            best[t] = value if take else best[t]
-            argmax[t] = place + np.int32(t) if take else argmax[t]
+            value, known, where = source[t], best[t], argmax[t]
+            take = (value > known) | (value != value)
+            best[t] = value if take else known
+            argmax[t] = place + np.int32(t) if take else where
     elif step == 2:
         for t in range(best.size):
-            value = source[2 * t]
-            take = (value > best[t]) | (value != value)
-            best[t] = value if take else best[t]
-            argmax[t] = place + np.int32(2) * np.int32(t) if take else argmax[t]
+            value, known, where = source[2 * t], best[t], argmax[t]
+            take = (value > known) | (value != value)
+            best[t] = value if take else known
+            argmax[t] = place + np.int32(2 * t) if take else where
     else:
         for t in range(best.size):
-            value = source[t * step]
-            take = (value > best[t]) | (value != value)
-            best[t] = value if take else best[t]
-            argmax[t] = place + np.int32(t * step) if take else argmax[t]
+            value, known, where = source[t * step], best[t], argmax[t]
+            take = (value > known) | (value != value)
+            best[t] = value if take else known
+            argmax[t] = place + np.int32(t * step) if take else where
 
 
 @piece

@@ -85,7 +85,7 @@ def matrix(rule):
         starts, stops = o * size // count, -(-(o + 1) * size // count)
         return _dense(starts, [np.full(e - s, 1 / (e - s)) for s, e in zip(starts, stops)], size)
     if kind in ("linear-aa", "cubic-aa"):
-        return _filtered(kind, size, count, scale, align)
+        return _filtered(kind, size, count, scale)
     place = o * scale if align else (o + 0.5) * scale - 0.5
     if kind == "linear":
         place = np.maximum(place, 0)
@@ -108,12 +108,12 @@ def _cubic(distance, a):
     return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
 
 
-def _filtered(kind, size, count, scale, align):
+def _filtered(kind, size, count, scale):
     """As PIL: a filter stretched to the step, cut at the ends and brought to sum 1."""
     reach = (1.0 if kind == "linear-aa" else 2.0) * max(scale, 1.0)
     starts, weights = [], []
     for o in range(count):
-        centre = scale * (o + (0.0 if align else 0.5)) + (0.5 if align else 0.0)
+        centre = scale * (o + 0.5)
         start = max(int(centre - reach + 0.5), 0)
         stop = min(int(centre + reach + 0.5), size)
         distance = np.abs(np.arange(start, stop) + 0.5 - centre) / max(scale, 1.0)
