@@ -130,13 +130,19 @@ def logical_not(input: Tensor) -> Tensor:
 @method
 def isnan(input: Tensor) -> Tensor:
     """Whether x is NaN."""
-    return Tensor(np.asarray(np.isnan(input.array)))
+    out = Tensor(np.asarray(np.isnan(input.array)))
+    if recorders:
+        record("isnan", (input,), {}, (out,))
+    return out
 
 
 @method
 def isinf(input: Tensor) -> Tensor:
     """Whether x is infinite."""
-    return Tensor(np.asarray(np.isinf(input.array)))
+    out = Tensor(np.asarray(np.isinf(input.array)))
+    if recorders:
+        record("isinf", (input,), {}, (out,))
+    return out
 
 
 @method

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply
+from minidl._tensor import Tensor, apply, record, recorders
 from minidl.ops import embedding as embedding_ops
 from minidl.ops import linear as linear_ops
 from minidl.typing import Array
@@ -141,4 +141,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         raise ValueError(
             f"one_hot: classes {ids.min()} to {ids.max()} do not fit num_classes={num_classes}"
         )
-    return Tensor((ids[..., None] == np.arange(num_classes)).astype(np.int64))
+    out = Tensor((ids[..., None] == np.arange(num_classes)).astype(np.int64))
+    if recorders:
+        record("one_hot", (tensor,), {"num_classes": num_classes}, (out,))
+    return out

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply
+from minidl._tensor import Tensor, apply, record, recorders
 from minidl.functional.convolution import several, with_batch
 from minidl.ops import pool as ops
 from minidl.ops.index import PutFlat
@@ -262,6 +262,8 @@ def _adaptive_max(name, dims, input, output_size, return_indices) -> Any:
             return (out[0][0], out[1][0]) if single else out
         return out[0] if single else out
     out, indices = _with_places(x, _adaptive_places(x.array, size), single)
+    if recorders and not single:
+        record("adaptive_max_pool", (x,), {"size": size}, (out,))
     return (out, indices) if return_indices else out
 
 

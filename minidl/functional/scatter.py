@@ -231,7 +231,10 @@ def scatter(
         return _scatter_product(input, part, places)
     if reduce is not None:
         raise ValueError(f"scatter: reduce {reduce!r} must be None, 'add' or 'multiply'")
-    return apply(ops.PutFlat, input, part, places)
+    out = apply(ops.PutFlat, input, part, places)
+    if recorders:
+        record("scatter", (input, index, part), {"dim": dim}, (out,))
+    return out
 
 
 def _scatter_product(input: Tensor, part: Tensor, places: Array) -> Tensor:

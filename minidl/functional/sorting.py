@@ -49,7 +49,10 @@ def sort(
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The indices that sort along `dim`; always stable."""
     axis = one_axis(dim, input.ndim, "argsort")
-    return Tensor(_order(input.array, axis, descending) if input.ndim else np.asarray(0))
+    out = Tensor(_order(input.array, axis, descending) if input.ndim else np.asarray(0))
+    if recorders and input.ndim:
+        record("argsort", (input,), {"dim": axis, "descending": descending}, (out,))
+    return out
 
 
 @method

@@ -110,7 +110,7 @@ def _examples(arrays: list[Array], axes: dict[tuple[int, int], str]) -> list[lis
     rng = np.random.default_rng(0)
     names = sorted(set(axes.values()))
     runs = [arrays]
-    longer = ((3, 2), (6, 7), (10, 3), (13, 11), (8, 5)) if axes else ((0, 0), (0, 0))
+    longer = ((3, 2), (6, 7), (10, 3), (13, 11), (8, 5)) if axes else ((0, 0),) * 3
     for step, gap in longer:
         run = []
         for place, array in enumerate(arrays):
@@ -118,9 +118,18 @@ def _examples(arrays: list[Array], axes: dict[tuple[int, int], str]) -> list[lis
             for axis in range(array.ndim):
                 if (place, axis) in axes:
                     shape[axis] += step + gap * names.index(axes[place, axis])
-            run.append(np.resize(rng.permutation(array.reshape(-1)), shape))
+            run.append(np.resize(_shuffled(array.reshape(-1), rng), shape))
         runs.append(run)
     return runs
+
+
+def _shuffled(values: Array, rng: np.random.Generator) -> Array:
+    """The values in another order, by which a choice by value would show."""
+    for _ in range(20):
+        other = rng.permutation(values)
+        if not np.array_equal(other, values):
+            return other
+    return values
 
 
 def _traced(model: Any, run: list[Array], index: int) -> Trace:

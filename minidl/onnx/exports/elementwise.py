@@ -10,12 +10,13 @@ from minidl.onnx.builder import EXPORTS, exports
 _SAME = {
     "Abs": "Abs", "Acos": "Acos", "Acosh": "Acosh", "Add": "Add", "Alias": "Identity",
     "Asin": "Asin", "Asinh": "Asinh", "Atan": "Atan", "Atanh": "Atanh", "Clone": "Identity",
-    "Cos": "Cos", "Cosh": "Cosh", "Div": "Div", "Erf": "Erf", "Exp": "Exp",
+    "Cos": "Cos", "Cosh": "Cosh", "Det": "Det", "Div": "Div", "Erf": "Erf", "Exp": "Exp",
     "Hardswish": "HardSwish", "Log": "Log", "MatMul": "MatMul", "Maximum": "Max", "Minimum": "Min",
     "Mul": "Mul", "Neg": "Neg", "Pow": "Pow", "Relu": "Relu", "Sigmoid": "Sigmoid", "Sin": "Sin",
     "Sinh": "Sinh", "Sqrt": "Sqrt", "Sub": "Sub", "Tan": "Tan", "Tanh": "Tanh", "Where": "Where",
     # comparisons and logic, which are no ops and come by their function's name
-    "eq": "Equal", "ge": "GreaterOrEqual", "gt": "Greater", "le": "LessOrEqual", "lt": "Less",
+    "eq": "Equal", "ge": "GreaterOrEqual", "gt": "Greater", "isinf": "IsInf", "isnan": "IsNaN",
+    "le": "LessOrEqual", "lt": "Less",
 }  # fmt: skip
 _LOGIC = {
     "bitwise_and": "And", "bitwise_not": "Not", "bitwise_or": "Or", "bitwise_xor": "Xor",

@@ -76,11 +76,9 @@ def avg_pool(graph, call):
     if all(rule[0] == "adaptive" for rule in rules):
         if all(rule[1] == 1 for rule in rules):
             return graph.add("GlobalAveragePool", x)
-        if any(isinstance(n, (Size, Unknown)) or n % rule[1] for n, rule in zip(sizes, rules)):
-            raise ExportError(
-                "export: adaptive pooling is written where the output's size divides the input's "
-                "fixed size, or is 1; leave the spatial axes fixed"
-            )
+        _fixed(sizes)
+        if any(n % rule[1] for n, rule in zip(sizes, rules)):
+            return _shares(graph, call, x)
         parts = [n // rule[1] for n, rule in zip(sizes, rules)]
         return graph.add("AveragePool", x, kernel_shape=parts, strides=parts)
     kernel, stride, padding, whole = zip(*[rule[2:] for rule in rules])
@@ -89,6 +87,74 @@ def avg_pool(graph, call):
     return graph.add(
         "AveragePool", x, kernel_shape=list(kernel), strides=list(stride),
         pads=[*padding, *padding], count_include_pad=int(whole[0]), ceil_mode=int(ceil),
+    )  # fmt: skip
+
+
+def _fixed(sizes):
+    if any(isinstance(n, (Size, Unknown)) for n in sizes):
+        raise ExportError("export: adaptive pooling of a dynamic axis to several; leave it fixed")
+
+
+def _shares(graph, call, x):
+    """Windows of unequal lengths: along each axis a product with a matrix of their shares."""
+    from minidl.ops.pool import windows
+
+    for axis, (size, rule) in enumerate(zip(call.shape()[2:], call.rules), start=2):
+        matrix = np.zeros((size, rule[1]), call.dtype(0))
+        for i, (start, stop, length) in enumerate(zip(*windows(size, rule))):
+            matrix[start:stop, i] = 1 / length
+        x = _along(graph, x, matrix, axis, call.ndim())
+    return x
+
+
+def _along(graph, x, matrix, axis, ndim):
+    """x times a matrix along an axis."""
+    axes = list(range(ndim))
+    axes[axis], axes[-1] = axes[-1], axes[axis]
+    return graph.transpose(graph.add("MatMul", graph.transpose(x, axes), matrix), axes)
+
+
+@exports("adaptive_max_pool")
+def adaptive_max_pool(graph, call):
+    """Windows of unequal lengths: along each axis the maxima of its parts, side by side."""
+    from minidl.ops.pool import windows
+
+    x, sizes = call.name(0), call.shape()[2:]
+    _fixed(sizes)
+    for axis, (size, count) in enumerate(zip(sizes, call.size), start=2):
+        parts = []
+        where = np.array([axis])
+        for start, stop, _ in zip(*windows(size, ("adaptive", count))):
+            part = graph.add("Slice", x, np.array([start]), np.array([stop]), where)
+            if graph.opset >= 18:
+                parts.append(graph.add("ReduceMax", part, where, keepdims=1))
+            else:
+                parts.append(graph.add("ReduceMax", part, axes=[axis], keepdims=1))
+        x = graph.add("Concat", *parts, axis=axis)
+    return x
+
+
+@exports("Im2Col")
+def im2col(graph, call):
+    """A convolution whose kernels pick one tap each."""
+    channels, kernel = call.shape()[1], call.kernel
+    taps = int(np.prod(kernel))
+    weight = np.tile(np.eye(taps), (channels, 1)).reshape(channels * taps, 1, *kernel)
+    out = graph.add(
+        "Conv", call.name(0), weight.astype(call.dtype(0)), strides=list(call.stride),
+        pads=[*call.padding, *call.padding], dilations=list(call.dilation), group=channels,
+    )  # fmt: skip
+    return graph.add("Reshape", out, np.array([0, 0, -1]))
+
+
+@exports("Col2Im")
+def col2im(graph, call):
+    if graph.opset < 18:
+        raise ExportError("export: fold needs opset_version 18 or later")
+    return graph.add(
+        "Col2Im", call.name(0), graph.sizes(call.size),
+        np.array(call.kernel), strides=list(call.stride), dilations=list(call.dilation),
+        pads=[*call.padding, *call.padding],
     )  # fmt: skip
 
 
@@ -105,11 +171,8 @@ def resample(graph, call):
         return graph.add("Gather", call.name(0), np.asarray(columns, np.int64), axis=axis)
     dense = np.zeros(shape, call.dtype(0))
     np.add.at(dense, (rows, columns), weights)
-    axes = list(range(call.ndim()))
-    axes[axis], axes[-1] = axes[-1], axes[axis]
-    x = graph.transpose(call.name(0), axes)
     dense = dense if call.transposed else dense.T
-    return graph.transpose(graph.add("MatMul", x, np.ascontiguousarray(dense)), axes)
+    return _along(graph, call.name(0), np.ascontiguousarray(dense), axis, call.ndim())
 
 
 @exports("LayerNorm")
@@ -137,6 +200,28 @@ def channel_affine(graph, call):
     x, centre, scale, shift = call.names()
     ones = np.ones(call.shape(1), call.dtype(0))
     return graph.add("BatchNormalization", x, scale, shift, centre, ones, epsilon=0.0)
+
+
+@exports("BatchNorm")
+def batch_norm(graph, call):
+    """With the batch's own statistics: layers that keep none use them outside training too."""
+    x, weight, bias = call.names()
+    axes = [0, *range(2, call.ndim())]
+
+    def mean_of(name):
+        if graph.opset >= 18:
+            return graph.add("ReduceMean", name, np.array(axes), keepdims=1)
+        return graph.add("ReduceMean", name, axes=axes, keepdims=1)
+
+    mean = mean_of(x)
+    centred = graph.add("Sub", x, mean)
+    var = mean_of(graph.add("Mul", centred, centred))
+    root = graph.add("Sqrt", graph.add("Add", var, np.asarray(call.eps, call.dtype(0))))
+    beside = np.array([-1, *[1] * (call.ndim() - 2)])
+    out = graph.add("Div", centred, root)
+    out = graph.add("Mul", out, graph.add("Reshape", weight, beside))
+    out = graph.add("Add", out, graph.add("Reshape", bias, beside))
+    return (out, *[graph.add("Reshape", s, np.array([-1])) for s in (mean, var)])
 
 
 @exports("GroupNorm")

@@ -225,6 +225,23 @@ def sort(graph, call):
     return graph.add("TopK", call.name(0), count, axis=axis, largest=largest, outputs=2)
 
 
+@exports("argsort")
+def argsort(graph, call):
+    return sort(graph, call)[1]
+
+
+@exports("one_hot")
+def one_hot(graph, call):
+    values = np.array([0, 1], np.int64)
+    return graph.add("OneHot", call.name(0), np.int64(call.num_classes), values, axis=-1)
+
+
+@exports("scatter")
+def scatter(graph, call):
+    axis = call.dim % call.ndim()
+    return graph.add("ScatterElements", *call.names(), axis=axis)
+
+
 @exports("gather")
 def gather(graph, call):
     """GatherElements; an index that is shorter in other axes takes the front part of x."""

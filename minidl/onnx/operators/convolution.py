@@ -10,7 +10,7 @@ import numpy as np
 
 import minidl.functional as F
 from minidl._tensor import Tensor
-from minidl.onnx.node import constant, operator
+from minidl.onnx.node import constant, numbers, operator
 from minidl.onnx.operators.shape import padded
 from minidl.onnx.operators.windows import Windows, same_padding, spread, windows_of
 
@@ -69,6 +69,18 @@ def conv_transpose(node, x, weight, bias=None):
     none = [0] * axes
     rule = Windows(list(kernel), [1] * axes, list(dilation), none, none, none)
     return _correlated(x, weight, bias, rule, groups)
+
+
+@operator("Col2Im")
+def col2im(node, x, image, block):
+    """The inverse of windows as columns: each back to its place, added up."""
+    size, kernel = numbers(image), numbers(block)
+    axes = len(size)
+    pads = node.get("pads") or [0] * (2 * axes)
+    if axes != 2 or pads[:axes] != pads[axes:]:
+        raise ValueError("only images with equal padding on both sides are supported")
+    dilation, stride = node.get("dilations") or 1, node.get("strides") or 1
+    return F.fold(x, size, kernel, dilation, pads[:axes], stride)
 
 
 def _cut(node, sizes, kernel, stride, dilation, more):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import minidl.functional as F
+from minidl import linalg
 from minidl._tensor import Tensor
 from minidl.onnx.node import (
     constant,
@@ -168,6 +169,11 @@ def _cast(x: Tensor, dtype: np.dtype) -> Tensor:
 @operator("Einsum")
 def einsum(node, *inputs):
     return F.einsum(node.get("equation"), *inputs)
+
+
+@operator("Det")
+def det(node, x):
+    return linalg.det(x)
 
 
 @operator("MatMul")

@@ -26,6 +26,8 @@ def batch_normalization(node, x, scale, bias, mean, var):
             [old * keep + new * (1 - keep) for old, new in ((mean, now), (var, spread))]
         )
         mean, var = now, spread
+    elif {t.dtype for t in (scale, bias, mean, var)} == {x.dtype}:
+        return F.batch_norm(x, mean, var, scale, bias, False, 0.0, eps)
     factor = to_dtype(scale, x.dtype) / F.sqrt(to_dtype(var, x.dtype) + eps)
     centred = x - _channels(to_dtype(mean, x.dtype), x.ndim)
     out = centred * _channels(factor, x.ndim) + _channels(to_dtype(bias, x.dtype), x.ndim)

@@ -184,6 +184,33 @@ def test_functions_equal_onnxruntime(name, opset, rng):
             np.testing.assert_allclose(mine.numpy(), other, rtol=1e-5, atol=1e-5)
 
 
+def test_every_layer_but_the_losses_is_exported(tmp_path):
+    pytest.importorskip("torch")
+    from tests.minidl import test_interchange as layers
+
+    wrong = {}
+    for name, cases in layers.CASES.items():
+        for settings, specs in cases if hasattr(nn, name) and not name.endswith("Loss") else ():
+            rng = np.random.default_rng(1)
+            model, _ = layers.made(name, settings, rng)
+            inputs = [layers.drawn(spec, rng) for spec in specs]
+            names = [f"x{i}" for i in range(len(inputs))]
+            first = name in ("RNN", "GRU", "LSTM", "MultiheadAttention", "TransformerDecoderLayer")
+            batch = 1 if first and not settings.get("batch_first") else 0
+            axes = {x: {batch: "batch"} for x in names}
+            try:
+                proto = minidl.onnx.export(model, tuple(inputs), None, names, None, axes)
+                session = runtime.InferenceSession(
+                    proto.SerializeToString(), providers=["CPUExecutionProvider"]
+                )
+                got = session.run(None, dict(zip(names, inputs)))
+                for a, b in zip(flat(model(*[minidl.tensor(x) for x in inputs])), got, strict=True):
+                    np.testing.assert_allclose(a.detach().numpy(), b, rtol=1e-5, atol=1e-5)
+            except Exception as error:
+                wrong[name] = f"{type(error).__name__}: {error}"
+    assert not wrong
+
+
 def test_weights_keep_their_names_and_axes_theirs():
     model = mlp().eval()
     proto = minidl.onnx.export(model, minidl.randn(2, 5), None, ["x"], ["y"], {"x": [0]})

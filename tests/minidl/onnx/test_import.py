@@ -26,7 +26,7 @@ def model_of(nodes, inputs, outputs, weights=(), opset=17):
 # The standard's own cases: 487 for the promised operators, with five in bfloat16
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # seconds: onnx makes all of its cases at once
 def outcomes():
     return onnx_nodes.run(onnx_nodes.PROMISED)
 
