@@ -1,5 +1,7 @@
 """Sums and maxima over bags of table rows."""
 
+from typing import Any
+
 import numpy as np
 
 from minidl import kernels
@@ -34,7 +36,8 @@ class EmbeddingBag(Op):
     def backward(dout, saved, needs, *, sparse):
         weight, factors, ids, indptr = saved
         bag = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))  # (J,)
-        dweight = dfactors = None
+        dweight: Any = None
+        dfactors = None
         if needs[0]:
             n = len(ids)
             order, rows = np.empty(n, np.int64), np.empty(n, np.int64)
