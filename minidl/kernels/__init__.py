@@ -33,6 +33,7 @@ HOMES = {
     ),
     "_threads": (
         "get_num_threads",
+        "one_blas_thread",
         "set_num_threads",
     ),
     "activation": (

@@ -62,6 +62,38 @@ def _limit_blas(n: int) -> None:
     _blas_limit = threadpool_limits(limits=n, user_api="blas")
 
 
+class _OneBlasThread:
+    """Within it, products run on one thread; several Python threads may be inside at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._libraries: list[Any] | None = None
+        self._before: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._libraries is None:
+                from threadpoolctl import ThreadpoolController
+
+                self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            if not self._inside:
+                self._before = [library.get_num_threads() for library in self._libraries]
+                for library in self._libraries:
+                    library.set_num_threads(1)
+            self._inside += 1
+
+    def __exit__(self, *_: Any) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._libraries is not None:
+                for library, n in zip(self._libraries, self._before):
+                    library.set_num_threads(n)
+
+
+one_blas_thread = _OneBlasThread()
+
+
 def prepare_numba() -> None:
     """Settings that must stand before Numba, or the thread pool it opens, first loads."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

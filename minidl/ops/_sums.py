@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from minidl.ops._product import product
+
 _BLOCK = 1024
 
 
@@ -14,10 +16,13 @@ def sum_rows(x):
     product of each block with ones is quicker as well, and the blocks' sums are added in float64.
     """
     n = len(x)
+    if x.dtype.itemsize == 2:
+        return total(x, (0,), False)
     if n <= _BLOCK:
-        return np.ones(n, x.dtype) @ x if n > 16 else x.sum(axis=0)
+        return product(np.ones(n, x.dtype), x) if n > 16 else x.sum(axis=0)
     whole = n - n % _BLOCK
-    blocks = np.ones(_BLOCK, x.dtype) @ x[:whole].reshape(-1, _BLOCK, x.shape[1])  # (N / 1024, D)
+    ones = np.ones(_BLOCK, x.dtype)
+    blocks = product(ones, x[:whole].reshape(-1, _BLOCK, x.shape[1]))  # (N / 1024, D)
     out = blocks.sum(axis=0, dtype=np.float64) + x[whole:].sum(axis=0)
     return out.astype(x.dtype)
 
