@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         nn,
         onnx,
         optim,
+        quantize,
         random,
         sparse,
         testing,
@@ -64,8 +65,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
-    "data", "func", "functional", "io", "kernels", "linalg", "nn", "onnx", "optim", "random",
-    "sparse", "testing", "train", "utils",
+    "data", "func", "functional", "io", "kernels", "linalg", "nn", "onnx", "optim", "quantize",
+    "random", "sparse", "testing", "train", "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
     "Generator": "minidl.random",

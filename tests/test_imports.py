@@ -20,7 +20,7 @@ LAYERS = (
     ("minidl.autograd",),
     ("minidl.testing",),
     ("minidl.nn", "minidl.optim"),
-    ("minidl.func",),
+    ("minidl.func", "minidl.quantize"),
     ("minidl.io",),
     ("minidl.data", "minidl.onnx", "minidl.train", "minidl.utils"),
     ("ecommerce",),

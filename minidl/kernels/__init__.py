@@ -111,6 +111,9 @@ HOMES = {
         "max_pool_backward",
         "max_pool_forward",
     ),
+    "quantized": (
+        "int8_linear",
+    ),
     "random": (
         "dropout",
     ),

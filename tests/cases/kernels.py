@@ -208,6 +208,17 @@ def channel_combine(rng, dtype):
         yield KernelCase([dy, x, *by_channel], outputs=[x])
 
 
+@case("int8_linear")
+def int8_linear(rng, dtype):
+    for n, d, o in ((0, 5, 3), (1, 1, 1), (3, 17, 5), (4, 1031, 301)):
+        weight = rng.integers(-127, 128, (o, d)).astype(np.int8)
+        x, scale, bias = normal(rng, (n, d), dtype), normal(rng, o, dtype), normal(rng, o, dtype)
+        yield KernelCase([x, weight, scale, bias], outputs=[np.empty((n, o), dtype)])
+    zeros = np.zeros((2, 3), dtype)
+    ones = np.ones((4, 3), np.int8)
+    yield KernelCase([zeros, ones, scale[:4], bias[:4]], outputs=[np.empty((2, 4), dtype)])
+
+
 def _special_rows(dtype):
     inf, nan = np.inf, np.nan
     return np.array([[0, 1, -inf], [-inf, -inf, 2], [nan, 1, 2], [1e4, -1e4, 9e3]], dtype)
