@@ -33,6 +33,9 @@ def embedding_bag(
     include_last_offset (B + 1,): and where the last ends). per_sample_weights: a factor for each
     id, for mode "sum". padding_idx: an id that is in no bag. max_norm, scale_grad_by_freq, sparse:
     as in `embedding`. An empty bag gives 0.
+
+    Gradients under scale_grad_by_freq differ from PyTorch's (2.13), which divides a row's by the
+    count of another row.
     """
     if weight.dtype.kind in "iu" and input.dtype.kind == "f":
         warnings.warn(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minidl
+from minidl import Tensor
 from minidl.autograd import gradcheck, gradgradcheck
 from minidl.sparse import CSR, RowSparse
 
@@ -49,7 +50,37 @@ def test_csr_gradients(rng):
 
 
 def test_csr_names_a_shape_that_does_not_fit(rng):
-    with pytest.raises(ValueError, match=r"needs a tensor \(5, D\), got \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"needs a tensor \(5, D\) or \(5,\), got \(4, 3\)"):
         random_csr(rng) @ minidl.tensor(np.zeros((4, 3)))
     with pytest.raises(ValueError, match="column index"):
         CSR(np.array([0, 1]), np.array([9]), np.ones(1), (1, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_csr_is_scipys(dtype, rng):
+    """Values and gradients, for (V, D) and (V,), the same bits on one thread and on two."""
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    known = scipy_sparse.random(700, 900, 0.6, format="csr", dtype=dtype, rng=rng)
+    matrix = CSR(known.indptr, known.indices, known.data, known.shape)
+    assert len(matrix.data) > 200_000  # enough for threads
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    for shape in ((900, 5), (900,)):
+        dense = rng.standard_normal(shape).astype(dtype)
+        weight = rng.standard_normal((700, *shape[1:])).astype(dtype)
+        results = []
+        for threads in (1, 2):
+            before = minidl.get_num_threads()
+            minidl.set_num_threads(threads)
+            try:
+                x = Tensor(dense, requires_grad=True)
+                out = matrix @ x
+                (out * Tensor(weight)).sum().backward()
+            finally:
+                minidl.set_num_threads(before)
+            assert out.dtype == dtype
+            results.append((out.detach().numpy(), x.grad.numpy()))
+        np.testing.assert_array_equal(results[0][0], results[1][0])
+        np.testing.assert_array_equal(results[0][1], results[1][1])
+        out, dx = results[0]
+        np.testing.assert_allclose(out, known @ dense, rtol=tolerance, atol=30 * tolerance)
+        np.testing.assert_allclose(dx, known.T @ weight, rtol=tolerance, atol=30 * tolerance)
