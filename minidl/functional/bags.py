@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, apply1
+from minidl._tensor import Tensor, apply, apply1, record, recorders
 from minidl.functional.layers import _limit_norms, check_ids
 from minidl.ops import bag as ops
 from minidl.ops.elementwise import Alias
@@ -72,14 +72,26 @@ def embedding_bag(
     if max_norm is not None:
         _limit_norms(weight, np.unique(ids), max_norm, norm_type)
     if mode == "max":
-        return apply(ops.EmbeddingBagMax, weight, ids, indptr)
+        out = apply(ops.EmbeddingBagMax, weight, ids, indptr)
+        _tell_recorders(input, weight, None, mode, padding_idx, out)
+        return out
+    table = weight
     if scale_grad_by_freq and weight.requires_grad:
         weight = _scaled_by_frequency(weight, ids)
     if factors is None:
         sizes = np.diff(indptr)
         shares = np.repeat(1 / np.maximum(sizes, 1), sizes) if mode == "mean" else np.ones(len(ids))
         factors = Tensor(shares.astype(weight.dtype))
-    return apply(ops.EmbeddingBag, weight, factors, ids, indptr, sparse=bool(sparse))
+    out = apply(ops.EmbeddingBag, weight, factors, ids, indptr, sparse=bool(sparse))
+    _tell_recorders(input, table, per_sample_weights, mode, padding_idx, out)
+    return out
+
+
+def _tell_recorders(input, weight, factors, mode, padding_idx, out) -> None:
+    """What the ids decided stands in arrays: a recorder is told of bags of one size as a whole."""
+    if recorders and input.ndim == 2:
+        settings = {"mode": mode, "padding_idx": padding_idx}
+        record("embedding_bag", (input, weight, factors), settings, (out,))
 
 
 def _bags(input: Tensor, offsets: Tensor | None, last: bool) -> tuple[IntArray, IntArray]:

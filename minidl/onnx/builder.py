@@ -295,6 +295,14 @@ class Graph:
 
         return self.add("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
+    def reduce(self, op: str, x: str, axes: Sequence[int] | None, keepdims: int = 0) -> str:
+        """A reduction over axes, all for None: an input from opset 18 on, an attribute before."""
+        if axes is None:
+            return self.add(op, x, keepdims=keepdims)
+        if self.opset >= 18 or op == "ReduceSum":
+            return self.add(op, x, np.array(list(axes), np.int64), keepdims=keepdims)
+        return self.add(op, x, axes=list(axes), keepdims=keepdims)
+
     def transpose(self, x: str, axes: Sequence[int]) -> str:
         return x if list(axes) == sorted(axes) else self.add("Transpose", x, perm=list(axes))
 

@@ -58,7 +58,13 @@ CASES = {
         ({"num_embeddings": 9, "embedding_dim": 4}, [Ids((9, B, T))]),
         ({"num_embeddings": 9, "embedding_dim": 4, "padding_idx": 0}, [Ids((9, B, T))]),
     ],
-    "EmbeddingBag": [({"num_embeddings": 9, "embedding_dim": 4}, [Ids((9, B, T))])],
+    "EmbeddingBag": [
+        ({"num_embeddings": 9, "embedding_dim": 4}, [Ids((9, B, T))]),
+        (
+            {"num_embeddings": 9, "embedding_dim": 4, "mode": "max", "padding_idx": 1},
+            [Ids((9, B, T))],
+        ),
+    ],
     **each(
         "Conv1d ConvTranspose1d",
         ({"in_channels": 4, "out_channels": 6, "kernel_size": 3}, [SEQUENCE]),
@@ -159,12 +165,14 @@ CASES = {
     "MarginRankingLoss": [({}, [ROWS, ROWS, Signs(ROWS)])],
     "CosineEmbeddingLoss": [({}, [ROWS, ROWS, Signs((B,))])],
     "TripletMarginLoss": [({}, [ROWS, ROWS, ROWS])],
+    "TripletMarginWithDistanceLoss": [({}, [ROWS, ROWS, ROWS])],
+    "MultiLabelMarginLoss": [({}, [ROWS, Ids((6, *ROWS))])],
     "GaussianNLLLoss": [({}, [ROWS, ROWS, Shares(ROWS)])],
 }  # fmt: skip
 APART = {  # why there is no case: bases and containers, and what is tested in another way
     "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential",
     "RNNBase", "RNNCellBase", "TransformerEncoder", "TransformerDecoder", "MaxUnpool1d",
-    "MaxUnpool2d",
+    "MaxUnpool2d", "CTCLoss",
 }  # fmt: skip
 
 

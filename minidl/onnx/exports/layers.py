@@ -126,10 +126,7 @@ def adaptive_max_pool(graph, call):
         where = np.array([axis])
         for start, stop, _ in zip(*windows(size, ("adaptive", count))):
             part = graph.add("Slice", x, np.array([start]), np.array([stop]), where)
-            if graph.opset >= 18:
-                parts.append(graph.add("ReduceMax", part, where, keepdims=1))
-            else:
-                parts.append(graph.add("ReduceMax", part, axes=[axis], keepdims=1))
+            parts.append(graph.reduce("ReduceMax", part, [axis], 1))
         x = graph.add("Concat", *parts, axis=axis)
     return x
 
@@ -185,11 +182,7 @@ def rms_norm(graph, call):
     x, weight = call.names()
     if graph.opset >= 23:
         return graph.add("RMSNormalization", x, weight, axis=-1, epsilon=call.eps)
-    last, square = np.array([call.ndim() - 1]), graph.add("Mul", x, x)
-    if graph.opset >= 18:
-        mean = graph.add("ReduceMean", square, last, keepdims=1)
-    else:
-        mean = graph.add("ReduceMean", square, axes=last.tolist(), keepdims=1)
+    mean = graph.reduce("ReduceMean", graph.add("Mul", x, x), [call.ndim() - 1], 1)
     root = graph.add("Sqrt", graph.add("Add", mean, np.asarray(call.eps, call.dtype(0))))
     return graph.add("Mul", graph.add("Div", x, root), weight)
 
@@ -208,14 +201,9 @@ def batch_norm(graph, call):
     x, weight, bias = call.names()
     axes = [0, *range(2, call.ndim())]
 
-    def mean_of(name):
-        if graph.opset >= 18:
-            return graph.add("ReduceMean", name, np.array(axes), keepdims=1)
-        return graph.add("ReduceMean", name, axes=axes, keepdims=1)
-
-    mean = mean_of(x)
+    mean = graph.reduce("ReduceMean", x, axes, 1)
     centred = graph.add("Sub", x, mean)
-    var = mean_of(graph.add("Mul", centred, centred))
+    var = graph.reduce("ReduceMean", graph.add("Mul", centred, centred), axes, 1)
     root = graph.add("Sqrt", graph.add("Add", var, np.asarray(call.eps, call.dtype(0))))
     beside = np.array([-1, *[1] * (call.ndim() - 2)])
     out = graph.add("Div", centred, root)

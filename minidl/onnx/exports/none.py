@@ -22,6 +22,8 @@ NO_ONNX.update({
     "Diagonal": _NONE,
     "Dropout": "random: call model.eval() first",
     "Eigh": _LINALG,
+    "EmbeddingBag": "bags of several sizes: give ids (B, N) with padding_idx, and no offsets",
+    "EmbeddingBagMax": "bags of several sizes: give ids (B, N) with padding_idx, and no offsets",
     "Erfinv": _NONE,
     "Inverse": _LINALG,
     "PInverse": _LINALG,

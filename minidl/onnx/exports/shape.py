@@ -127,6 +127,29 @@ def embedding(graph, call):
     return graph.add("Gather", call.name(0), call.name(1), axis=0)
 
 
+@exports("embedding_bag")
+def embedding_bag(graph, call):
+    """Bags of one size: the rows (B, N, D), reduced over N; `padding_idx` counts for nothing."""
+    ids, weight, dtype = call.name(0), call.name(1), call.dtype(1)
+    rows, mode, zero = graph.add("Gather", weight, ids, axis=0), call.mode, np.asarray(0, dtype)
+    if call.has(2):
+        rows = graph.add("Mul", rows, graph.add("Unsqueeze", call.name(2), np.array([2])))
+    if call.padding_idx is None:
+        op = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax"}[mode]
+        return graph.reduce(op, rows, [1])
+    padding = np.asarray(call.padding_idx % call.shape(1)[0], call.dtype(0))
+    gone = graph.add("Unsqueeze", graph.add("Equal", ids, padding), np.array([2]))
+    if mode == "max":
+        rows = graph.add("Where", gone, np.asarray(-np.inf, dtype), rows)
+        out = graph.reduce("ReduceMax", rows, [1])
+        return graph.add("Where", graph.add("IsInf", out), zero, out)
+    total = graph.reduce("ReduceSum", graph.add("Where", gone, zero, rows), [1])
+    if mode == "sum":
+        return total
+    count = graph.reduce("ReduceSum", graph.cast(graph.add("Not", gone), dtype), [1])
+    return graph.add("Div", total, graph.add("Max", count, np.asarray(1, dtype)))
+
+
 @exports("TakeFlat")
 def take_flat(graph, call):
     flat = graph.add("Reshape", call.name(0), np.array([-1]))
@@ -175,22 +198,18 @@ _REDUCE = {"Sum": "ReduceSum", "Mean": "ReduceMean", "Amax": "ReduceMax", "Amin"
 
 @exports(*_REDUCE)
 def reduce(graph, call):
-    axes = None if call.dim is None else np.array([d % call.ndim() for d in call.dim])
-    op, keep = _REDUCE[call.op], int(call.keepdim)
+    axes = None if call.dim is None else [d % call.ndim() for d in call.dim]
+    op = _REDUCE[call.op]
     x = call.name(0)
     if op == "ReduceSum" and call.dtype(0).kind == "b":
         x = graph.cast(x, np.int64)
-    if axes is None or graph.opset >= 18 or op == "ReduceSum":
-        return graph.add(op, x, axes, keepdims=keep)
-    return graph.add(op, x, axes=axes.tolist(), keepdims=keep)
+    return graph.reduce(op, x, axes, int(call.keepdim))
 
 
 @exports("Prod", "LogSumExp")
 def reduce_last(graph, call):
     op = "ReduceProd" if call.op == "Prod" else "ReduceLogSumExp"
-    if graph.opset >= 18:
-        return graph.add(op, call.name(0), np.array([call.ndim() - 1]), keepdims=0)
-    return graph.add(op, call.name(0), axes=[call.ndim() - 1], keepdims=0)
+    return graph.reduce(op, call.name(0), [call.ndim() - 1])
 
 
 @exports("argmax", "argmin")
@@ -205,9 +224,7 @@ def extreme(graph, call):
     op = call.op.capitalize()
     keep, axis = int(call.keepdim), call.dim
     places = graph.add(f"Arg{op}", call.name(0), axis=axis, keepdims=keep)
-    if graph.opset >= 18:
-        return graph.add(f"Reduce{op}", call.name(0), np.array([axis]), keepdims=keep), places
-    return graph.add(f"Reduce{op}", call.name(0), axes=[axis], keepdims=keep), places
+    return graph.reduce(f"Reduce{op}", call.name(0), [axis], keep), places
 
 
 @exports("topk")

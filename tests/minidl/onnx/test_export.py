@@ -274,3 +274,23 @@ def test_bad_arguments_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Dropout"):
         minidl.onnx.export(lambda x: F.dropout(x), x, path)
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("padding", [None, -1])
+def test_bags_with_and_without_padding(mode, padding, rng):
+    table = minidl.tensor(rng.standard_normal((5, 3)).astype("f"))
+
+    def pooled(ids):
+        return F.embedding_bag(ids, table, mode=mode, padding_idx=padding)
+
+    ids = rng.integers(0, 5, (4, 6))
+    ids[1] = 4  # a bag of padding alone
+    axes = {"input": {0: "batch", 1: "size"}}
+    proto = minidl.onnx.export(pooled, ids, dynamic_axes=axes)
+    session = runtime.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    for x in (ids, rng.integers(0, 5, (2, 3))):
+        (other,) = session.run(None, {"input": x})
+        np.testing.assert_allclose(pooled(minidl.tensor(x)).numpy(), other, rtol=1e-5, atol=1e-6)
