@@ -83,24 +83,29 @@ class Adafactor(Optimizer):
         floor = float(np.finfo(dtype).eps) if eps1 is None else float(eps1)
         rate = max(float(eps2), _rms(param)) * min(lr, state["step"] ** -0.5)
         g = grad.reshape(p.shape) if not group["maximize"] else -grad.reshape(p.shape)
-        squares = g * g
         if p.ndim > 1:
-            row, col = state["row_var"].array, state["col_var"].array
-            row += dtype.type(new) * (squares.mean(-1, keepdims=True) - row)
-            col += dtype.type(new) * (squares.mean(-2, keepdims=True) - col)
-            scale = np.maximum(row.mean(-2, keepdims=True), dtype.type(floor))
-            variance = np.multiply(row / scale, col, out=squares)
+            update = _factored(g, state["row_var"].array, state["col_var"].array, new, floor)
         else:
             kept = state["variance"].array
-            kept += dtype.type(new) * (squares - kept)
-            variance = np.array(kept)
-        np.maximum(variance, dtype.type(floor * floor), out=variance)
-        update = (g / np.sqrt(variance)).reshape(-1)
+            kept += dtype.type(new) * (g * g - kept)
+            update = g / np.sqrt(np.maximum(kept, dtype.type(floor * floor)))
+        update = update.reshape(-1)
         rate /= max(1.0, _rms(update) / float(group["d"]))
         # the decay, then the step, in one pass
         shrink = 1 - lr * float(group["weight_decay"])
         param *= dtype.type(shrink)
         kernels.sgd(update, rate, 0.0, 0.0, 0.0, False, 1.0, True, param, param[:0])
+
+
+def _factored(g: Array, row: Array, col: Array, new: float, floor: float) -> Array:
+    """Bring R (..., n, 1) and C (..., 1, m) up to date; g / sqrt(max(R C / mean(R), floor^2))."""
+    real = g.dtype.type
+    row += real(new) * (np.einsum("...ij,...ij->...i", g, g)[..., None] / real(g.shape[-1]) - row)
+    col += real(new) * (np.einsum("...ij,...ij->...j", g, g)[..., None, :] / g.shape[-2] - col)
+    share = row / np.maximum(row.mean(-2, keepdims=True), real(floor))
+    if share.size and float(share.min()) * float(col.min()) >= floor * floor:
+        return g * (1 / np.sqrt(share)) * (1 / np.sqrt(col))  # no root of each element
+    return g / np.sqrt(np.maximum(share * col, real(floor * floor)))
 
 
 def _rms(flat: Array) -> float:
@@ -207,5 +212,5 @@ def orthogonalized(
     x = x / max(float(np.linalg.norm(x)), float(eps))
     for _ in range(steps):
         gram = x @ x.T
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        x = a * x + (b * gram + c * (gram @ gram.T)) @ x  # gram is symmetric: half a product
     return x.T if tall else x

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from minidl._tensor import Tensor
+from minidl.functional.joining import cat
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """The elements of all parameters, one after the other, as a new vector off the tape."""
-    flat = [p.array.reshape(-1) for p in parameters]
-    return Tensor(np.concatenate(flat) if flat else np.empty(0, np.float32))
+    """The elements of all parameters, one after the other, as a new vector on their tape."""
+    flat = [p.reshape(-1) for p in parameters]
+    return cat(flat) if flat else Tensor(np.empty(0, np.float32))
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:

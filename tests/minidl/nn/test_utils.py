@@ -81,9 +81,12 @@ def test_nan():
 
 def test_vectors(rng):
     ours = parameters(rng)
-    vector = utils.parameters_to_vector(ours)
+    (utils.parameters_to_vector(ours) ** 2).sum().backward()  # a penalty on all of them
+    np.testing.assert_allclose(ours[2].grad.numpy(), 2 * ours[2].detach().numpy())
+    vector = utils.parameters_to_vector(ours).detach()
     assert vector.shape == (12 + 5 + 1,)
     utils.vector_to_parameters(Tensor(vector.numpy() * 2), ours)
-    np.testing.assert_allclose(utils.parameters_to_vector(ours).numpy(), 2 * vector.numpy())
+    after = utils.parameters_to_vector(ours).detach()
+    np.testing.assert_allclose(after.numpy(), 2 * vector.numpy())
     with pytest.raises(ValueError, match=r"18 elements, the vector \(3,\)"):
         utils.vector_to_parameters(Tensor(np.zeros(3)), ours)
