@@ -3,6 +3,7 @@
 from minidl.nn import functional, init, utils
 from minidl.nn.activation import *  # noqa: F403
 from minidl.nn.activation import __all__ as _activations
+from minidl.nn.adaptive import AdaptiveLogSoftmaxWithLoss
 from minidl.nn.attention import GroupedQueryAttention, KVCache, MultiheadAttention
 from minidl.nn.batchnorm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
 from minidl.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
@@ -55,6 +56,7 @@ __all__ = [
     *_recurrent,
     *_transformers,
     *_upsampling,
+    "AdaptiveLogSoftmaxWithLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "Bilinear",
