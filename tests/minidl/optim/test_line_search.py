@@ -48,7 +48,15 @@ def test_steps_are_torchs(name, t):
             return value, torch.tensor(grad)
 
         d = torch.tensor(direction)
-        return _strong_wolfe(objective, None, t, d, value, torch.tensor(grad), torch.tensor(slope))
+        return _strong_wolfe(
+            objective,
+            None,
+            t,
+            d,
+            value,
+            torch.tensor(grad),
+            torch.tensor(slope, dtype=torch.float64),
+        )
 
     tried, result = search(name, t, strong_wolfe)
     known, expected = search(name, t, peer)
