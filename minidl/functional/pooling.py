@@ -139,7 +139,7 @@ def lp_pool1d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
     """(sum of x^norm_type)^(1 / norm_type) of each window of (B, C, T); negative sums give 0."""
-    mean = avg_pool1d(input**norm_type, kernel_size, stride, 0, ceil_mode)
+    mean = avg_pool1d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return _root(mean, several("lp_pool1d", "kernel_size", kernel_size, 1, least=1), norm_type)
 
 
@@ -147,13 +147,13 @@ def lp_pool2d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
     """(sum of x^norm_type)^(1 / norm_type) of each window of (B, C, H, W)."""
-    mean = avg_pool2d(input**norm_type, kernel_size, stride, 0, ceil_mode)
+    mean = avg_pool2d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return _root(mean, several("lp_pool2d", "kernel_size", kernel_size, 2, least=1), norm_type)
 
 
 def _root(mean: Tensor, kernel: tuple[int, ...], norm_type: float) -> Tensor:
     total = mean * float(math.prod(kernel))
-    return (total.sign() * total.abs().relu()) ** (1.0 / norm_type)
+    return (total.sign() * total.abs().relu()).pow(1.0 / norm_type)
 
 
 def _geometry(name, dims, x, kernel_size, stride, padding, dilation, ceil_mode):

@@ -82,13 +82,15 @@ def _sizes(x: Tensor, dims: int, size: Any, scale_factor: Any, recompute: bool |
             f"interpolate: {what} must be one number, or one for each of the {dims} axes of input "
             f"{x.shape}, got {given}"
         )
+    factors: tuple[float | None, ...] = (None,) * dims
     if scale_factor is None:
         if recompute:
             raise ValueError("interpolate: recompute_scale_factor needs a scale_factor")
-        sizes, factors = tuple(int(n) for n in numbers), (None,) * dims
+        sizes = tuple(int(n) for n in numbers)
     else:
         sizes = tuple(math.floor(n * float(f)) for n, f in zip(x.shape[2:], numbers))
-        factors = (None,) * dims if recompute else tuple(float(f) for f in numbers)
+        if not recompute:
+            factors = tuple(float(f) for f in numbers)
     if min(sizes) < 1 or 0 in x.shape[1:]:
         raise ValueError(
             f"interpolate: sizes must be 1 or more, got {x.shape[2:]} in and {sizes} out"

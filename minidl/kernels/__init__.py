@@ -125,7 +125,7 @@ HOMES = {
         "rnn_backward",
         "rnn_forward",
     ),
-    "resample": (
+    "resampling": (
         "resample",
     ),
     "scatter": (

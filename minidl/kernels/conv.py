@@ -59,6 +59,8 @@ def _shifted_plane(x, width, first, end, left, right, shift, out):
         source, target = x[low + shift : high + shift], out[low:high]
         for t in range(target.size):
             target[t] = source[t]
+    if left == 0 and right == width:
+        return
     for o in range(first, end):
         row = out[o * width : (o + 1) * width]
         for t in range(left):

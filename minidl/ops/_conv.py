@@ -116,24 +116,79 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
         out[...] = 0
         return out
     if size == (1, 1) and groups == 1 and _covers(x.shape, out.shape, geometry):
-        rows = g.reshape(images, outputs).T
-        np.matmul(rows, x.reshape(images, -1), out=out.reshape(outputs, -1))
+        np.matmul(g.reshape(images, outputs).T, x.reshape(images, -1), out=out.reshape(outputs, -1))
         return out
     if thin == 1 and groups > 1:
         run = _math.suited(kernels.depthwise_weight, g)
         run(x, g, *geometry, out.reshape(outputs, *kernel))
         return out
     depth = channels * kernel[0] * kernel[1]
-    total = out.reshape(groups, outputs // groups, -1)
+    total = out.reshape((groups, outputs // groups, depth // groups))
     for number, (s, e, top, bottom) in enumerate(blocks(images, size, depth)):
         cols = columns(x[s:e], kernel, top, bottom, size[1], geometry)
-        cols = cols.reshape(groups, depth // groups, -1).swapaxes(1, 2)
         rows = _gather(g[s:e], top, bottom).reshape(groups, outputs // groups, -1)
-        if number:
-            total += multiply(rows, cols)
-        else:
-            multiply(rows, cols, total)
+        _accumulate(rows, cols.reshape(groups, depth // groups, -1), number, total)
     return out
+
+
+def gradients(x: Array, weight: Array, dout: Array, geometry, groups) -> tuple[Array, Array] | None:
+    """(dx, dweight) of `correlate` in one go, sharing dout's rows; None for the special cases."""
+    if _is_special(x.shape, weight.shape, dout.shape[2:], geometry, groups) or not dout.size:
+        return None
+    x, weight, dout = (np.ascontiguousarray(a) for a in (x, weight, dout))
+    kernel, (outputs, channels) = weight.shape[2:], (len(weight), x.shape[1])
+    depth, size = channels * kernel[0] * kernel[1], dout.shape[2:]
+    matrix = weight.reshape(groups, outputs // groups, -1).swapaxes(1, 2)
+    dx, dweight = empty(x.shape, x.dtype), empty(weight.shape, x.dtype)
+    total = dweight.reshape((groups, outputs // groups, depth // groups))
+    zeros = np.zeros(channels, x.dtype)
+    sh, sw, ph, pw, dh, dw = geometry
+    for number, (s, e, top, bottom) in enumerate(blocks(len(x), size, depth)):
+        rows = _gather(dout[s:e], top, bottom).reshape(groups, outputs // groups, -1)
+        cols = columns(x[s:e], kernel, top, bottom, size[1], geometry)
+        _accumulate(rows, cols.reshape(groups, depth // groups, -1), number, total)
+        # the columns of x are no longer needed: those of dx take their place
+        multiply(matrix, rows, cols.reshape(groups, depth // groups, -1))
+        add_back(cols, zeros, top == 0, (sh, sw, ph - top * sh, pw, dh, dw), dx[s:e])
+    return dx, dweight
+
+
+def spread_gradients(
+    g: Array, weight: Array, dout: Array, geometry, groups
+) -> tuple[Array, Array] | None:
+    """(dg, dweight) of `spread` in one go, sharing dout's columns; None for the special cases."""
+    if _is_special(dout.shape, weight.shape, g.shape[2:], geometry, groups) or not g.size:
+        return None
+    g, weight, dout = (np.ascontiguousarray(a) for a in (g, weight, dout))
+    kernel, (outputs, channels) = weight.shape[2:], (len(weight), dout.shape[1])
+    depth, size = channels * kernel[0] * kernel[1], g.shape[2:]
+    matrix = weight.reshape(groups, outputs // groups, -1)
+    dg, dweight = empty(g.shape, g.dtype), empty(weight.shape, g.dtype)
+    total = dweight.reshape((groups, outputs // groups, depth // groups))
+    zeros = np.zeros(outputs, g.dtype)
+    for number, (s, e, top, bottom) in enumerate(blocks(len(g), size, depth)):
+        cols = columns(dout[s:e], kernel, top, bottom, size[1], geometry)
+        cols = cols.reshape(groups, depth // groups, -1)
+        rows = _gather(g[s:e], top, bottom).reshape(groups, outputs // groups, -1)
+        _accumulate(rows, cols, number, total)
+        result = multiply(matrix, cols).reshape(outputs, 1, 1, e - s, bottom - top, size[1])
+        add_back(result, zeros, top == 0, (1, 1, -top, 0, 1, 1), dg[s:e])
+    return dg, dweight
+
+
+def _is_special(image, weight, size, geometry, groups) -> bool:
+    """Whether `correlate` and its gradients do without columns."""
+    whole = tuple(size) == (1, 1) and groups == 1 and _covers(image, weight, geometry)
+    thin = weight[1] == 1 and groups > 1
+    return whole or thin or _is_point(weight, geometry)
+
+
+def _accumulate(rows: Array, cols: Array, number: int, total: Array) -> None:
+    """total (G, O/G, K) += rows @ cols^T, or = in the first block."""
+    if number:
+        total += multiply(rows, cols.swapaxes(1, 2))
+    else:
+        multiply(rows, cols.swapaxes(1, 2), total)
 
 
 class _Scratch(threading.local):

@@ -83,12 +83,19 @@ class Conv(Op):
     def backward(dout, saved, needs, *, size, stride, padding, dilation, groups):
         x, weight = saved
         rest = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        dbias = channel_sums(dout) if needs[2] else None
+        if needs[0] and needs[1] and isinstance(dout, np.ndarray):
+            found = _conv.gradients(
+                lifted(x), lifted(weight), lifted(dout), geometry(stride, padding, dilation), groups
+            )
+            if found is not None:
+                return found[0].reshape(x.shape), found[1].reshape(weight.shape), dbias
         dx = dweight = None
         if needs[0]:
             dx = _math.applied(ConvTranspose, dout, weight, None, size=x.shape[2:], **rest)
         if needs[1]:
             dweight = _math.applied(ConvWeight, x, dout, kernel=weight.shape[2:], **rest)
-        return dx, dweight, channel_sums(dout) if needs[2] else None
+        return dx, dweight, dbias
 
     @classmethod
     def flops(cls, *shapes):
@@ -127,12 +134,19 @@ class ConvTranspose(Op):
     def backward(dout, saved, needs, *, size, stride, padding, dilation, groups):
         x, weight = saved
         rest = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        dbias = channel_sums(dout) if needs[2] else None
+        if needs[0] and needs[1] and isinstance(dout, np.ndarray):
+            found = _conv.spread_gradients(
+                lifted(x), lifted(weight), lifted(dout), geometry(stride, padding, dilation), groups
+            )
+            if found is not None:
+                return found[0].reshape(x.shape), found[1].reshape(weight.shape), dbias
         dx = dweight = None
         if needs[0]:
             dx = _math.applied(Conv, dout, weight, None, size=x.shape[2:], **rest)
         if needs[1]:
             dweight = _math.applied(ConvWeight, dout, x, kernel=weight.shape[2:], **rest)
-        return dx, dweight, channel_sums(dout) if needs[2] else None
+        return dx, dweight, dbias
 
     @classmethod
     def flops(cls, *shapes):

@@ -24,3 +24,8 @@ def test_every_kernel_is_a_name_of_the_package():
 @pytest.mark.parametrize("name", NAMES)
 def test_kernel_equals_its_reference(name, dtype):
     check_kernel(REGISTRY[name], CASES[name](np.random.default_rng(0), dtype))
+
+
+def test_no_kernel_has_the_name_of_a_file():
+    """Importing the file would put the module in the kernel's place."""
+    assert not set(HOMES) & {name for names in HOMES.values() for name in names}
