@@ -1,4 +1,8 @@
-"""RNN, GRU and LSTM as ONNX defines them: gates in its own order, steps one after another."""
+"""RNN, GRU and LSTM as ONNX defines them.
+
+What PyTorch has too runs as one op (`minidl.ops.recurrent`), with the gates in its order; other
+activations, peepholes, limits and lengths of their own go one step after another.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +12,7 @@ import numpy as np
 import minidl.functional as F
 from minidl._tensor import Tensor
 from minidl.functional import activation as nnf
+from minidl.functional.recurrent import one_direction
 from minidl.onnx.node import NodeView, constant, operator
 
 _DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
@@ -41,7 +46,9 @@ def _activations(node: NodeView, directions: int) -> list[Callable[[Tensor], Ten
         alpha, beta = _TAKES.get(name.lower(), (None, None))
         alpha = alphas.pop(0) if alpha is not None and alphas else alpha
         beta = betas.pop(0) if beta is not None and betas else beta
-        out.append(_bound(_FUNCTIONS[name.lower()], alpha, beta, node.get("clip")))
+        # of an LSTM's three, the last is the cell's: as in onnxruntime it is not limited
+        clip = None if node.op == "LSTM" and len(out) % 3 == 2 else node.get("clip")
+        out.append(_bound(_FUNCTIONS[name.lower()], alpha, beta, clip))
     return out
 
 
@@ -65,8 +72,12 @@ def recurrent(node, x, w, r, b=None, lengths=None, h=None, c=None, peep=None):
     if b is None:
         b = constant(np.zeros((count, 2 * _GATES[node.op] * size)), dtype)
     sweeps = []
+    fused = _mode(node) if lengths is None and peep is None else None
     for d in range(count):
         backwards = node.get("direction", "forward") == "reverse" or d == 1
+        if fused:
+            sweeps.append(_fused(fused, x, h[d], c[d], w[d], r[d], b[d], backwards))
+            continue
         cell = _CELLS[node.op](
             node, w[d], r[d], b[d], None if peep is None else peep[d],
             functions[d * each : (d + 1) * each],
@@ -77,6 +88,41 @@ def recurrent(node, x, w, r, b=None, lengths=None, h=None, c=None, peep=None):
     if swapped:
         y, states = y.permute(2, 0, 1, 3), [s.swapaxes(0, 1) for s in states]
     return (y, *states) if node.op == "LSTM" else (y, states[0])
+
+
+def _mode(node: NodeView) -> str | None:
+    """The name of what `minidl.ops.recurrent` would do for this node, None where it cannot."""
+    names = [n.lower() for n in node.get("activations") or []]
+    wanted = [n.lower() for n in _DEFAULTS[node.op]]
+    other = any(names[i : i + len(wanted)] != wanted for i in range(0, len(names), len(wanted)))
+    if node.get("clip") is not None or node.get("input_forget", 0):
+        return None
+    if node.op == "RNN":
+        return "RNN_RELU" if names and set(names) == {"relu"} else None if other else "RNN_TANH"
+    if other or (node.op == "GRU" and not node.get("linear_before_reset", 0)):
+        return None
+    return node.op
+
+
+_ORDER = {"RNN_TANH": (0,), "RNN_RELU": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}
+
+
+def _fused(mode, x, h, c, w, r, b, backwards):
+    """A sweep as one op: ONNX's blocks of gates come into PyTorch's order."""
+    steps, batch, width = x.shape
+    size = r.shape[-1]
+
+    def turned(t: Tensor) -> Tensor:
+        blocks = [t[g * size : (g + 1) * size] for g in _ORDER[mode]]
+        return F.cat(blocks) if len(blocks) > 1 else blocks[0]
+
+    half = b.shape[0] // 2
+    weights = (turned(w), turned(r), turned(b[:half]), turned(b[half:]), None)
+    states = (h, c) if mode == "LSTM" else (h,)
+    rows = x.reshape(steps * batch, width)
+    sizes = np.full(steps, batch)
+    out, *last = one_direction(mode, rows, states, weights, sizes, backwards)
+    return out.reshape(steps, batch, size), last[0], last[1] if mode == "LSTM" else c
 
 
 def _sweep(cell, x, h, c, lengths, backwards):
