@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl import Tensor, nn, optim
+from minidl import RowSparse, Tensor, nn, optim
 from minidl.optim.factored import orthogonalized
 
 
@@ -294,3 +294,39 @@ def test_accumulated_row_sparse_gradients(rng):
     np.testing.assert_allclose(
         table.weight.detach().numpy(), whole.weight.detach().numpy(), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("name", ["Lion", "Muon"])
+def test_row_sparse_is_the_dense_step_here_too(name, rng):
+    start = rng.standard_normal((8, 3))
+    sparse, dense = parameter(start), parameter(start)
+    for _ in range(3):
+        g = RowSparse(rng.integers(0, 8, 4), rng.standard_normal((4, 3)), (8, 3))
+        for p, grad in ((sparse, g), (dense, Tensor(g.to_dense()))):
+            p.grad = grad
+    one, two = getattr(optim, name)([sparse], lr=0.1), getattr(optim, name)([dense], lr=0.1)
+    one.step()
+    two.step()
+    np.testing.assert_allclose(sparse.detach().numpy(), dense.detach().numpy(), rtol=1e-12)
+    assert (sparse.detach().numpy() != start).any()
+
+
+def test_lbfgs_of_a_row_sparse_table(rng):
+    tables = [nn.Embedding(8, 3, sparse=sparse).double() for sparse in (True, False)]
+    tables[1].load_state_dict(tables[0].state_dict())
+    ids, target = minidl.tensor([1, 5, 1]), minidl.tensor(rng.standard_normal((3, 3)))
+    for table in tables:
+        o = optim.LBFGS(table.parameters(), line_search_fn="strong_wolfe", max_iter=5)
+
+        def closure(table=table, o=o):
+            o.zero_grad()
+            loss = ((table(ids) - target) ** 2).sum()
+            loss.backward()
+            return loss
+
+        o.step(closure)
+    np.testing.assert_allclose(
+        tables[0].weight.detach().numpy(), tables[1].weight.detach().numpy(), rtol=1e-9
+    )
+    mean = (target.numpy()[0] + target.numpy()[2]) / 2
+    np.testing.assert_allclose(tables[0].weight.detach().numpy()[1], mean, rtol=1e-4)
