@@ -175,7 +175,7 @@ def hardswish_forward(x, y):
 
 @QUIET
 def hardswish_backward_ref(dy, x, dx):
-    dx[:] = np.where(x <= -3, 0, np.where(x < 3, dy * (x / 3 + 0.5), dy))
+    dx[:] = np.where(x <= -3, 0, np.where(x >= 3, dy, dy * (x / 3 + 0.5)))
 
 
 @piece
@@ -183,7 +183,7 @@ def _hardswish_backward(dy, x, dx):
     zero, half, three = x.dtype.type(0.0), x.dtype.type(0.5), x.dtype.type(3.0)
     for i in range(dy.size):
         inside = dy[i] * (x[i] / three + half)
-        inside = inside if x[i] < three else dy[i]
+        inside = dy[i] if x[i] >= three else inside
         dx[i] = zero if x[i] <= -three else inside
 
 

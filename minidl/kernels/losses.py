@@ -11,20 +11,26 @@ _PIECE = 8_192  # elements
 
 @QUIET
 def bce_with_logits_forward_ref(x, target, loss):
-    loss[:] = np.maximum(x, 0.0) - x * target + np.log1p(np.exp(-np.abs(x)))
+    share = np.where(x < 0, target, 1 - target)
+    loss[:] = np.where(share == 0, 0, share * np.abs(x)) + np.log1p(np.exp(-np.abs(x)))
 
 
 @piece
 def _bce_forward(x, target, loss):
-    zero = x.dtype.type(0.0)
+    zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
     for i in range(x.size):
-        tail = log1p(exp(-abs(x[i])))
-        loss[i] = (zero if x[i] < zero else x[i]) - x[i] * target[i] + tail
+        far = abs(x[i])
+        share = target[i] if x[i] < zero else one - target[i]
+        line = zero if share == zero else share * far  # not 0 * inf: a sure logit may be right
+        loss[i] = line + log1p(exp(-far))
 
 
 @kernel(reference=bce_with_logits_forward_ref, parallel=True, serial_below=50_000)
 def bce_with_logits_forward(x, target, loss):
-    """x logits, target in [0, 1], loss (N,).  loss = -t log s(x) - (1-t) log(1-s(x)), s sigmoid."""
+    """x logits, target in [0, 1], loss (N,).  loss = -t log s(x) - (1-t) log(1-s(x)), s sigmoid.
+
+    Computed as |x| (t if x < 0 else 1 - t) + log(1 + e^-|x|), which is right at infinity as well.
+    """
     for p in prange(count_pieces(x.size, _PIECE)):
         s, e = piece_bounds(p, _PIECE, x.size)
         _bce_forward(x[s:e], target[s:e], loss[s:e])

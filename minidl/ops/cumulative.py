@@ -108,9 +108,9 @@ class LogCumSumExp(Op):
         if isinstance(dout, np.ndarray) and x.dtype.itemsize < 8:  # out is rounded: 1e-3 at 1e4
             with np.errstate(all="ignore"):
                 out = np.logaddexp.accumulate(x.astype(np.float64), axis=-1)
-        finite = np.isfinite(_math.values(out))
-        if not finite.all():
-            out = _math.masked(finite, out)  # of -inf alone: e^-inf, not NaN
+        begun = ~np.isneginf(_math.values(out))
+        if not begun.all():
+            out = _math.masked(begun, out)  # of -inf alone: e^-inf, not NaN
         if isinstance(dout, np.ndarray):
             dx = np.zeros(x.shape, np.float64)
             with np.errstate(all="ignore"):

@@ -239,6 +239,11 @@ class LogSumExp(Op):
         share = _math.softmax(x)
         if alone.any():
             share = _math.masked(~alone, share)
+        infinite = np.isposinf(_math.values(out))[..., None]
+        if infinite.any():  # beside an infinite element the finite ones have no share
+            own = np.where(np.isposinf(_math.values(x)), np.nan, 0).astype(x.dtype)
+            share = _math.masked(np.broadcast_to(~infinite, x.shape), share)
+            share = share + np.where(infinite, own, own.dtype.type(0))
         wide = dout.reshape((*dout.shape, 1))
         return (_math.untaken(wide, wide * share),)
 
