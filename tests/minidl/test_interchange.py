@@ -168,6 +168,12 @@ CASES = {
     "TripletMarginWithDistanceLoss": [({}, [ROWS, ROWS, ROWS])],
     "MultiLabelMarginLoss": [({}, [ROWS, Ids((6, *ROWS))])],
     "GaussianNLLLoss": [({}, [ROWS, ROWS, Shares(ROWS)])],
+    "AdaptiveLogSoftmaxWithLoss": [
+        (
+            {"in_features": 6, "n_classes": 20, "cutoffs": [5, 12], "div_value": 2.0},
+            [ROWS, Ids((20, B))],
+        )
+    ],
 }  # fmt: skip
 APART = {  # why there is no case: bases and containers, and what is tested in another way
     "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential",
