@@ -87,11 +87,11 @@ EXACT = {
     ("amax grad", 3),  # of NaN: to it, not NaN to all
     ("topk grad", 4), ("topk grad", 5),  # of equal ones: the first
     ("logsumexp grad", 4), ("logcumsumexp grad", 2), ("logcumsumexp grad", 4),  # 0, not NaN
-    ("logcumsumexp grad", 0),  # 6, not 6.0014
+    ("logcumsumexp grad", 0), ("logcumsumexp grad", 6),  # 6 and 2, not 6.0014 and 2.00006
     ("var grad", 1), ("var grad", 2),  # NaN, not infinity
     ("prod grad", 1), ("prod grad", 2), ("prod grad", 3), ("prod grad", 4), ("prod grad", 5),
     ("bce value", 2), ("bce value", 4),  # inf, not NaN
-    ("soft_margin value", 0),  # 1e4, not inf
+    ("soft_margin value", 0), ("soft_margin value", 6), ("soft_margin grad", 6),  # 1e4, not inf
     ("soft_margin grad", 0), ("soft_margin grad", 2), ("soft_margin grad", 4),  # -1, not NaN
 }  # fmt: skip
 
