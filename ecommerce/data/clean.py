@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
+from .errors import DataError, require_whole
 from .interactions import NON_PRODUCT, Interactions
 from .ordering import group_order, hash_ids, shuffle_keys, shuffled_order, tied
 
@@ -132,6 +132,7 @@ def clean(
     Raises DataError for an option that the data cannot serve.
     """
     _check_options(inter, dedup, per, returns, min_value, kcore, ties)
+    require_whole("clean", 0, seed=seed)
     reason = np.zeros(len(inter), np.uint8)
     values = None if inter.values is None else inter.values.astype(np.float64)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import DataError
+from .errors import DataError, require_whole
 from .interactions import Interactions
 from .ordering import group_order, hash_ids, mix64, shuffle_keys, shuffled_order
 
@@ -99,6 +99,7 @@ def split(
         raise DataError("split: the interactions hold no rows")
     if at is not None and how != "temporal":
         raise DataError(f"split: at= names a time and is for how='temporal', not {how!r}")
+    require_whole("split", 0, seed=seed, draw=draw)
     inter._require_ids()
     keys = _draw_keys(inter, seed, draw) if how != "temporal" and how != "given" else None
     if how == "leave_last":

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ecommerce import metrics as formulas
+from ecommerce.data.errors import require_whole
 from ecommerce.evaluation.intervals import paired_difference
 from ecommerce.evaluation.measure import measure
 from ecommerce.evaluation.protocol import Mask
@@ -26,7 +27,7 @@ def evaluate(
     split: SplitLike,
     *,
     k: int | Iterable[int] = (5, 10, 20),
-    metrics: Iterable[str] = METRICS,
+    metrics: str | Iterable[str] = METRICS,
     protocol: Literal["full", "sampled"] = "full",
     part: Literal["test", "valid"] = "test",
     mask: Mask = "history",
@@ -58,8 +59,10 @@ def evaluate(
     Users are handled in blocks of bounded memory. Raises ValueError for names that are unknown,
     models that are not fitted or know other ids; warns where a model has seen test events.
     """
-    cuts = tuple(sorted({int(k)} if isinstance(k, (int, np.integer)) else set(map(int, k))))
-    columns = _columns(tuple(metrics), cuts, ndcg_ideal)
+    cuts = _cuts(k)
+    columns = _columns((metrics,) if isinstance(metrics, str) else tuple(metrics), cuts, ndcg_ideal)
+    require_whole("evaluate", 0, seed=seed)
+    require_whole("evaluate", 1, negatives=negatives)
     _check_choices(protocol=(protocol, ("full", "sampled")), part=(part, ("test", "valid")),
                    mask=(mask, ("history", "train", "none")),
                    history=(history, ("auto", "train", "train+valid")))
@@ -105,12 +108,20 @@ def evaluate(
     return result
 
 
+def _cuts(k: Any) -> tuple[int, ...]:
+    """One cut-off or several, in order and each once."""
+    cuts = [k] if isinstance(k, (int, float, str, np.number)) else list(k)
+    if not cuts:
+        raise ValueError("evaluate: k is empty; give one cut-off or more, such as k=10")
+    for one in cuts:
+        require_whole("evaluate", 1, k=one)
+    return tuple(sorted({int(one) for one in cuts}))
+
+
 def _columns(
     metrics: Sequence[str], cuts: Sequence[int], ideal: str
 ) -> list[tuple[str, str, int]]:
     """(column, metric, k) of everything asked for."""
-    if not cuts or min(cuts) < 1:
-        raise ValueError(f"evaluate: k={cuts}; give cut-offs of 1 or more")
     if ideal not in ("cut", "full"):
         raise ValueError(f"evaluate: ndcg_ideal={ideal!r}; choose 'cut' or 'full'")
     columns: list[tuple[str, str, int]] = []

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecommerce.data.errors import require_whole
 from ecommerce.data.interactions import Interactions
 from ecommerce.recommend.base import Codes, Recommender, Scores
 from ecommerce.recommend.lists import Lists
@@ -67,6 +68,7 @@ class Random(Recommender):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
+        require_whole("Random", 0, seed=seed)
         self.seed = seed
 
     def _fit(self, train: Interactions, items: Any, valid: Interactions | None) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import minidl
 
-from ..errors import DataError
+from ..errors import DataError, require_whole
 from ..interactions import Interactions
 from ..items import Items
 from ..review_files import Reviews
@@ -149,13 +149,11 @@ def make_shop(
     items_n = min(max(n_interactions // 50, 48), 20_000) if n_items is None else n_items
     reviews_n = min(n_interactions // 10, 20_000) if n_reviews is None else n_reviews
     images_n = min(5 * items_n, 2000) if n_images is None else n_images
-    for name, value, least in (
-        ("n_interactions", n_interactions, 1), ("n_users", users_n, 1),
-        ("n_items", items_n, len(KINDS)), ("n_reviews", reviews_n, 0), ("n_images", images_n, 0),
-        ("n_weeks", n_weeks, 1), ("seed", seed, 0),
-    ):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise DataError(f"make_shop: {name}={value!r}; give a whole number, {least} or more")
+    require_whole(
+        "make_shop", 1, n_interactions=n_interactions, n_users=users_n, n_weeks=n_weeks
+    )
+    require_whole("make_shop", len(KINDS), n_items=items_n)
+    require_whole("make_shop", 0, n_reviews=reviews_n, n_images=images_n, seed=seed)
 
     stream = _streams(seed)
     habits = Habits()

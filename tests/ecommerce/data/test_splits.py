@@ -320,3 +320,17 @@ def test_split_works_with_evaluate(rng) -> None:
     split = ec.split(shop.interactions.clean()[0], "leave_last")
     result = ec.evaluate(ec.models.Popular().fit(split.train), split, k=5, baselines=[])
     assert "leave last of each user" in result.protocol.split
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, -1, True])
+def test_seeds_are_whole_numbers(rng, seed) -> None:
+    inter = sample(rng)
+    for call, where in (
+        (lambda: ec.split(inter, "ratio", seed=seed), "split"),
+        (lambda: inter.clean(seed=seed), "clean"),
+        (lambda: ec.models.Random(seed=seed), "Random"),
+    ):
+        with pytest.raises(ec.DataError, match=f"{where}: seed={seed!r}; give a whole number"):
+            call()
+    with pytest.raises(ec.DataError, match="split: draw=-1"):
+        ec.split(inter, "ratio", draw=-1)

@@ -180,7 +180,10 @@ def test_a_leak_is_told():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": 0}, "cut-offs of 1 or more"), ({"k": ()}, "cut-offs"),
+        ({"k": 0}, "k=0; give a whole number, 1 or more"), ({"k": ()}, "k is empty"),
+        ({"k": 1.5}, "k=1.5; give a whole"), ({"k": "10"}, "k='10'; give a whole"),
+        ({"seed": "a"}, "seed='a'; give a whole"), ({"negatives": 0}, "negatives=0; give a whole"),
+        ({"metrics": "nonsense"}, "unknown metric 'nonsense'"),
         ({"metrics": ("ndgc",)}, "unknown metric 'ndgc'; choose from recall"),
         ({"ndcg_ideal": "half"}, "choose 'cut' or 'full'"),
         ({"protocol": "fast"}, "protocol='fast'; choose from full, sampled"),
