@@ -81,6 +81,7 @@ _LAZY_NAMES = {
     "seed": "minidl.random",
     "set_num_threads": "minidl.kernels",
     "set_rng_state": "minidl.random",
+    "vmap": "minidl.func",
 }
 
 __all__ = [
