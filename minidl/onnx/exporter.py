@@ -11,6 +11,8 @@ from minidl.io.files import write_atomic
 from minidl.nn.module import Module
 from minidl.onnx import exports  # noqa: F401  # fills EXPORTS and NO_ONNX
 from minidl.onnx.builder import ExportError, Graph
+from minidl.onnx.model import load
+from minidl.onnx.node import need_onnx
 from minidl.onnx.symbols import Symbols
 from minidl.onnx.trace import Trace, Value, flat, trace
 from minidl.typing import Array
@@ -35,11 +37,16 @@ def export(
 
     The model is run on the examples and on others of the same and of other sizes, and the graph
     must give the same as the model for all of them (relative error 1e-4), so what is written is
-    right for more than the examples. ExportError says which op or axis stands in the way: an op
-    without an ONNX operator, values taken to NumPy, a loop over a dynamic axis, a choice by value.
-    """
-    from minidl.onnx.model import _proto, load
+    right for more than the examples. ExportError says which op or axis stands in the way.
 
+    What cannot be written: losses and other ops of `minidl.onnx.NO_ONNX`, which says why; values
+    that were taken to NumPy; branches by value; writes into a part of a tensor. What needs a fixed
+    axis: Python loops over it, interpolation and adaptive pooling to several places, tables as long
+    as the input (but for 0, 1, 2 …, triangles and equal numbers), sizes that are not a product of
+    dynamic sizes times a number, or (size + a) // b + c. Packed sequences must have one length. A
+    graph with its weights is at most 2 GB, protobuf's limit.
+    """
+    onnx = need_onnx()
     _check(model, opset_version)
     single = isinstance(args, (Tensor, np.ndarray))
     arrays = [
@@ -64,9 +71,6 @@ def export(
         if any(value.id not in traces[0].fixed for value in step.outputs):
             graph.write(index)  # fixed ones are written where they are used
     proto = _model(graph, inputs, list(output_names or ()), arrays, axes, opset_version)
-    _proto(proto)  # says that onnx is missing, if it is
-    import onnx
-
     onnx.checker.check_model(proto)
     _compare(model, load(proto), [runs[0], runs[-1], unseen])
     if f is not None:

@@ -10,7 +10,7 @@ from minidl._tensor import Tensor
 from minidl.nn.module import Module
 from minidl.nn.parameter import Parameter
 from minidl.onnx import operators  # noqa: F401  # fills OPERATORS
-from minidl.onnx.node import OPERATORS, NodeView, dtype_of, to_array
+from minidl.onnx.node import OPERATORS, NodeView, dtype_of, need_onnx, to_array
 
 OLDEST = 7
 _DOMAINS = ("", "ai.onnx")
@@ -26,12 +26,7 @@ def load(f: Any) -> "OnnxModel":
 
 
 def _proto(f: Any) -> Any:
-    try:
-        import onnx
-    except ImportError:
-        raise ImportError(
-            "minidl.onnx needs the package onnx: pip install minidl[onnx], or pip install onnx"
-        ) from None
+    onnx = need_onnx()
     if isinstance(f, onnx.ModelProto):
         return f
     path = Path(f)

@@ -32,6 +32,15 @@ def operator(*names: str) -> Callable[[Any], Any]:
     return note
 
 
+def need_onnx() -> Any:
+    """The package `onnx`, or ImportError with the way to get it."""
+    try:
+        import onnx
+    except ImportError:
+        raise ImportError("minidl.onnx needs the package onnx: pip install minidl[onnx]") from None
+    return onnx
+
+
 class NodeView:
     """One node: operator, attributes as plain values, how many outputs, the version of opset."""
 

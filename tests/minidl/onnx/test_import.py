@@ -136,3 +136,53 @@ def test_what_is_wrong_is_said(tmp_path):
         model(np.zeros(2, "f"))
     with pytest.raises(TypeError, match="float32 in the graph, got float64"):
         model(np.zeros(1))
+
+
+# Files that PyTorch writes
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["cnn", "encoder", "lstm"])
+def test_files_written_by_pytorch(name, tmp_path):
+    torch = pytest.importorskip("torch")
+    layers = torch.nn
+    torch.manual_seed(0)
+
+    class Last(layers.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = layers.LSTM(6, 8, 2, batch_first=True, bidirectional=True)
+
+        def forward(self, x):
+            return self.layers(x)[0][:, -1]
+
+    model, x = {
+        "cnn": lambda: (
+            layers.Sequential(
+                layers.Conv2d(3, 8, 3, 2, 1), layers.BatchNorm2d(8), layers.ReLU6(),
+                layers.MaxPool2d(2, ceil_mode=True),
+                layers.Upsample(scale_factor=2, mode="bilinear"),
+                layers.ConvTranspose2d(8, 4, 3, 2, 1, 1), layers.PixelShuffle(2),
+                layers.AdaptiveAvgPool2d(3), layers.Flatten(), layers.Linear(9, 2),
+            ),
+            torch.randn(2, 3, 24, 24),
+        ),
+        "encoder": lambda: (
+            layers.Sequential(
+                layers.TransformerEncoderLayer(8, 2, 16, batch_first=True), layers.Linear(8, 3)
+            ),
+            torch.randn(2, 5, 8),
+        ),
+        "lstm": lambda: (Last(), torch.randn(2, 5, 6)),
+    }[name]()  # fmt: skip
+    model.eval()
+    path = tmp_path / "model.onnx"
+    axes = {"x": {0: "batch"}}
+    torch.onnx.export(model, (x,), path, input_names=["x"], dynamic_axes=axes, dynamo=False)
+    ours = minidl.onnx.load(path)
+    for batch in (2, 5):
+        x = torch.randn(batch, *x.shape[1:])
+        np.testing.assert_allclose(
+            ours(x.numpy()).detach().numpy(), model(x).detach().numpy(), rtol=1e-5, atol=1e-5
+        )
+    assert sum(p.numel() for p in ours.parameters()) > 50
