@@ -46,6 +46,7 @@ from minidl.functional import __all__ as _functions
 
 if TYPE_CHECKING:
     from minidl import (  # noqa: F401
+        cuda,
         data,
         func,
         io,
@@ -65,8 +66,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
-    "data", "func", "functional", "io", "kernels", "linalg", "nn", "onnx", "optim", "quantize",
-    "random", "sparse", "testing", "train", "utils",
+    "cuda", "data", "func", "functional", "io", "kernels", "linalg", "nn", "onnx", "optim",
+    "quantize", "random", "sparse", "testing", "train", "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
     "Generator": "minidl.random",

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 # Each layer may import the ones before it, and itself.
 LAYERS = (
-    ("minidl.typing",),
+    ("minidl.cuda", "minidl.typing"),
     ("minidl.kernels",),
     ("minidl.sparse", "minidl.dtypes", "minidl.random"),
     ("minidl.ops",),

@@ -153,7 +153,7 @@ def to(
 def _is_device(x: Any) -> bool:
     if x is None or isinstance(x, device):
         return True
-    if not isinstance(x, str):
+    if not isinstance(x, str) or x == "bfloat16":
         return False
     try:
         np.dtype(x)

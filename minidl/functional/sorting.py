@@ -14,8 +14,8 @@ from minidl.functional._common import ValuesIndices, chosen, numpy_names, one_ax
 from minidl.typing import Array
 
 __all__ = [
-    "argsort", "bincount", "bucketize", "histc", "isin", "msort", "searchsorted", "sort", "topk",
-    "unique", "unique_consecutive",
+    "argsort", "bincount", "bucketize", "histc", "isin", "msort", "quantile", "searchsorted",
+    "sort", "topk", "unique", "unique_consecutive",
 ]  # fmt: skip
 
 
@@ -235,3 +235,50 @@ def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
     """Whether each element is among the others."""
     x, known = (t.array if isinstance(t, Tensor) else t for t in (elements, test_elements))
     return Tensor(np.asarray(np.isin(x, known, invert=invert)))
+
+
+_BETWEEN = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+@method
+@numpy_names
+def quantile(
+    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
+    interpolation: str = "linear",
+) -> Tensor:  # fmt: skip
+    """The value below which a share q lies, along `dim` or of all elements.
+
+    q: a number from 0 to 1, or a vector of them, which becomes the first axis. Between the two
+    values around place q (n - 1) of the sorted ones, `interpolation` decides. NaN where one is in.
+    """
+    if interpolation not in _BETWEEN:
+        raise ValueError(
+            f"quantile: interpolation {interpolation!r} must be one of {', '.join(_BETWEEN)}"
+        )
+    if input.dtype.kind != "f":
+        raise TypeError(f"quantile: floating point is needed, got {input.dtype}; use .float()")
+    share = np.asarray(q.array if isinstance(q, Tensor) else q, np.float64)
+    if share.ndim > 1 or not ((share >= 0) & (share <= 1)).all():
+        raise ValueError(f"quantile: q must be a number or a vector, from 0 to 1, got {share}")
+    if not input.array.size:
+        raise ValueError(f"quantile: there are no elements in a tensor of shape {input.shape}")
+    ndim = input.ndim
+    if dim is None or not ndim:
+        x, axis = input.reshape(-1), 0
+    else:
+        x, axis = input, one_axis(dim, ndim, "quantile")
+    ordered = sort(x, axis).values.movedim(axis, 0)  # NaN last
+    place = share.reshape(-1) * (len(ordered) - 1)
+    if interpolation == "nearest":
+        place = np.rint(place)
+    low, high = np.floor(place).astype(np.int64), np.ceil(place).astype(np.int64)
+    weight = {"lower": 0.0, "higher": 1.0, "midpoint": 0.5}.get(interpolation, place - low)
+    beside = np.broadcast_to(weight, low.shape).reshape(-1, *(1,) * (ordered.ndim - 1))
+    first, second = ordered.index_select(0, low), ordered.index_select(0, high)
+    out = first.lerp(second, Tensor(beside.astype(x.dtype)))
+    if np.isnan(last := ordered.array[-1]).any():
+        out = out.masked_fill(Tensor(np.isnan(last)), float("nan"))
+    shape = x.shape[:axis] + x.shape[axis + 1 :]
+    if keepdim:
+        shape = (1,) * ndim if dim is None else (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    return out.reshape(*share.shape, *shape)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from minidl._device import device as Device
 from minidl._tensor import HookHandle, Tensor
 from minidl.dtypes import as_dtype, float16, float32, float64
 from minidl.functional.creation import check_device
@@ -313,7 +314,7 @@ class Module:
     def to(self: _M, *args: Any, device: Any = None, dtype: Any = None) -> _M:
         """Floating-point parameters and buffers in another dtype; the only device is "cpu"."""
         for arg in args:
-            if isinstance(arg, str) and not _names_dtype(arg):
+            if isinstance(arg, Device) or (isinstance(arg, str) and not _names_dtype(arg)):
                 device = arg
             else:
                 dtype = arg

@@ -121,3 +121,26 @@ def test_errors_say_what_was_wrong():
         quantize.quantize_dynamic(model(), dtype="int16")
     with pytest.raises(ValueError, match="NaN or inf"):
         quantize.quantized(np.full((2, 2), np.nan))
+
+
+def test_accuracy_on_digits_stays():
+    """Written digits (8 x 8) by a small network: int8 costs less than 1% of accuracy."""
+    data = pytest.importorskip("sklearn.datasets").load_digits()
+    x = minidl.tensor((data.data / 16).astype(np.float32))
+    y = minidl.tensor(data.target.astype(np.int64))
+    minidl.manual_seed(0)
+    full = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+    optimizer = minidl.optim.Adam(full.parameters(), lr=3e-3)
+    for _ in range(30):
+        for start in range(0, 1200, 100):
+            loss = nn.functional.cross_entropy(full(x[start : start + 100]), y[start : start + 100])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    small = quantize.quantize_dynamic(full)
+    accuracy = []
+    with minidl.no_grad():
+        for m in (full, small):
+            accuracy.append((m(x[1200:]).argmax(1) == y[1200:]).float().mean().item())
+    assert accuracy[0] > 0.9
+    assert accuracy[1] > accuracy[0] - 0.01

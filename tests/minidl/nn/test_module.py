@@ -38,6 +38,13 @@ def x(*shape):
     return minidl.tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
 
 
+def test_to_takes_a_device_by_name_or_as_an_object():
+    device = minidl.device("cuda" if minidl.cuda.is_available() else "cpu")
+    layer = nn.Linear(2, 2).to(device)
+    assert layer.to(device, minidl.float64).weight.dtype == minidl.float64
+    assert minidl.cuda.device_count() == 0
+
+
 def test_names_and_order():
     net = Net()
     layer = "encoder.layers.0"
