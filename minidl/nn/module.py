@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from minidl._device import check_device
 from minidl._device import device as Device
 from minidl._tensor import HookHandle, Tensor
 from minidl.dtypes import as_dtype, float16, float32, float64
-from minidl.functional.creation import check_device
 from minidl.nn._backward_hooks import Watch
 from minidl.nn.parameter import Parameter
 
@@ -314,10 +314,8 @@ class Module:
     def to(self: _M, *args: Any, device: Any = None, dtype: Any = None) -> _M:
         """Floating-point parameters and buffers in another dtype; the only device is "cpu"."""
         for arg in args:
-            if isinstance(arg, Device) or (isinstance(arg, str) and not _names_dtype(arg)):
-                device = arg
-            else:
-                dtype = arg
+            named = isinstance(arg, str) and not _names_dtype(arg)
+            device, dtype = (arg, dtype) if named or isinstance(arg, Device) else (device, arg)
         check_device(device)
         if dtype is None:
             return self
