@@ -41,7 +41,7 @@ def _activations(node: NodeView, directions: int) -> list[Callable[[Tensor], Ten
     names = node.get("activations") or _DEFAULTS[node.op] * directions
     alphas = list(node.get("activation_alpha") or [])
     betas = list(node.get("activation_beta") or [])
-    out = []
+    out: list[Callable[[Tensor], Tensor]] = []
     for name in names:
         alpha, beta = _TAKES.get(name.lower(), (None, None))
         alpha = alphas.pop(0) if alpha is not None and alphas else alpha
