@@ -7,6 +7,8 @@ import numpy as np
 
 from minidl._tensor import Tensor, apply, cast
 from minidl.dtypes import float16, float32
+from minidl.functional.choice import where
+from minidl.functional.comparison import logical_not, logical_or
 from minidl.functional.dropout import dropout
 from minidl.functional.layers import linear
 from minidl.functional.softmax import softmax
@@ -329,7 +331,7 @@ def _weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
     s = (q * (1 / math.sqrt(q.shape[-1]))) @ k.swapaxes(-1, -2)
     if mask is None:
         return softmax(s, -1)
-    s = masked_fill(s, Tensor(~mask.array), -np.inf) if mask.dtype == bool else s + mask
+    s = masked_fill(s, logical_not(mask), -np.inf) if mask.dtype == bool else s + mask
     blind = Tensor(np.asarray(np.isneginf(s.array).all(-1, keepdims=True)))
     if not blind.array.any():
         return softmax(s, -1)
@@ -370,14 +372,14 @@ def allowed_or_added(
     if added:
         masks = [_with_columns(m, added) for m in masks]
     if all(m.dtype == bool for m in masks):
-        barred = masks[0].array
+        barred = masks[0]
         for other in masks[1:]:
-            barred = barred | other.array
-        return Tensor(np.asarray(~barred))
+            barred = logical_or(barred, other)
+        return logical_not(barred)
     total: Tensor | None = None
     for m in masks:
         if m.dtype == bool:
-            m = Tensor(np.where(m.array, q.dtype.type(-np.inf), q.dtype.type(0)))
+            m = where(m, Tensor(np.full((), -np.inf, q.dtype)), Tensor(np.zeros((), q.dtype)))
         total = cast(m, q.dtype) if total is None else total + cast(m, q.dtype)
     return total
 

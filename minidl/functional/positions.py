@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor
+from minidl._tensor import Tensor, record, recorders
 from minidl.dtypes import as_dtype, get_default_dtype
 from minidl.typing import Array
 
@@ -30,7 +30,11 @@ def sinusoidal_positions(
     out = np.empty((length, dim))
     out[:, 0::2] = np.sin(angles)
     out[:, 1::2] = np.cos(angles[:, : dim // 2])
-    return Tensor(out.astype(_dtype(dtype)))
+    table = Tensor(out.astype(_dtype(dtype)))
+    if recorders:
+        settings = {"length": length, "dim": dim, "base": base, "offset": offset}
+        record("sinusoidal_positions", (), settings, (table,))
+    return table
 
 
 def _dtype(dtype: Any) -> Any:
@@ -52,11 +56,16 @@ def rotary_tables(
     """
     if dim % 2:
         raise ValueError(f"rotary_tables: dim must be even, for pairs are turned, got {dim}")
-    if isinstance(positions, (int, np.integer)):
-        positions = np.arange(positions)
+    length = positions if isinstance(positions, (int, np.integer)) else None
+    if length is not None:
+        positions = np.arange(length)
     angles = _angles(getattr(positions, "array", positions), dim, base, dim)
     wanted = _dtype(dtype)
-    return Tensor(np.cos(angles).astype(wanted)), Tensor(np.sin(angles).astype(wanted))
+    cos, sin = Tensor(np.cos(angles).astype(wanted)), Tensor(np.sin(angles).astype(wanted))
+    if recorders and length is not None:
+        settings = {"length": length, "dim": dim, "base": base}
+        record("rotary_tables", (), settings, (cos, sin))
+    return cos, sin
 
 
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor, interleaved: bool = False) -> Tensor:
@@ -112,7 +121,11 @@ def alibi_bias(
     """
     distance = np.abs(np.arange(offset, offset + queries)[:, None] - np.arange(keys))
     bias = -alibi_slopes(heads)[:, None, None] * distance
-    return Tensor(bias.astype(_dtype(dtype)))
+    out = Tensor(bias.astype(_dtype(dtype)))
+    if recorders:
+        settings = {"heads": heads, "queries": queries, "keys": keys, "offset": offset}
+        record("alibi_bias", (), settings, (out,))
+    return out
 
 
 def relative_position_buckets(
@@ -140,4 +153,11 @@ def relative_position_buckets(
     size = np.abs(distance) if bidirectional else np.maximum(-distance, 0)
     growth = np.log(np.maximum(size, 1) / exact) / np.log(max_distance / exact)
     large = np.minimum(exact + (growth * (buckets - exact)).astype(np.int64), buckets - 1)
-    return first + np.where(size < exact, size, large)
+    out = first + np.where(size < exact, size, large)
+    if recorders:
+        settings = {
+            "queries": queries, "keys": keys, "num_buckets": num_buckets,
+            "max_distance": max_distance, "bidirectional": bidirectional, "offset": offset,
+        }  # fmt: skip
+        record("relative_position_buckets", (), settings, (Tensor(out),))
+    return out

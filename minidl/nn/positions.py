@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minidl._tensor import Tensor
+from minidl._tensor import Tensor, recorders
 from minidl.functional import layers, positions
 from minidl.nn import init
 from minidl.nn.linear import check_sizes, new_parameter
@@ -34,7 +34,7 @@ class SinusoidalPositions(Module):
         _check_width("SinusoidalPositions", x, self.embed_dim)
         stop = offset + x.shape[-2]
         table = self._table
-        if table is None or len(table) < stop or table.dtype != x.dtype:
+        if recorders or table is None or len(table) < stop or table.dtype != x.dtype:
             table = positions.sinusoidal_positions(stop, self.embed_dim, self.base, dtype=x.dtype)
             self._table = table
         return x + table[offset:stop]
@@ -97,7 +97,7 @@ class RotaryPositions(Module):
             )
         stop = offset + x.shape[-2]
         tables = self._tables
-        if tables is None or len(tables[0]) < stop or tables[0].dtype != x.dtype:
+        if recorders or tables is None or len(tables[0]) < stop or tables[0].dtype != x.dtype:
             tables = positions.rotary_tables(stop, self.dim, self.base, x.dtype)
             self._tables = tables
         cos, sin = tables

@@ -95,6 +95,9 @@ class Call:
             [t.shape(s.outputs[i]) for t, s in zip(self.graph.traces, self.steps)]
         )
 
+    def out_dtype(self, i: int = 0) -> np.dtype:
+        return self.graph.traces[0].dtype(self.steps[0].outputs[i])
+
     def ndim(self, i: int = 0) -> int:
         return len(self.shape(i))
 

@@ -294,3 +294,73 @@ def test_bags_with_and_without_padding(mode, padding, rng):
     for x in (ids, rng.integers(0, 5, (2, 3))):
         (other,) = session.run(None, {"input": x})
         np.testing.assert_allclose(pooled(minidl.tensor(x)).numpy(), other, rtol=1e-5, atol=1e-6)
+
+
+class Biased(nn.Module):
+    """Attention whose logits get a bias made from the length."""
+
+    def __init__(self, bias):
+        super().__init__()
+        self.bias = bias
+
+    def forward(self, x):
+        q = x.reshape(*x.shape[:2], 4, 2).transpose(1, 2)
+        return F.scaled_dot_product_attention(q, q, q, attn_mask=self.bias(x.shape[1]))
+
+
+class Padded(nn.Module):
+    """An encoder layer that does not look at padding."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(6, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+    def forward(self, ids):
+        return self.layer(self.table(ids), src_key_padding_mask=(ids == 0))
+
+
+class Turned(nn.Module):
+    """Grouped queries with rotary positions, looking back only."""
+
+    def __init__(self):
+        super().__init__()
+        rotary = nn.RotaryPositions(2, interleaved=True)
+        self.attention = nn.GroupedQueryAttention(8, 4, 2, rotary=rotary)
+
+    def forward(self, x):
+        return self.attention(x, is_causal=True)
+
+
+LENGTHS = {
+    "alibi": lambda: Biased(nn.ALiBi(4)),
+    "buckets": lambda: Biased(nn.RelativePositionBias(4)),
+    "learned": lambda: nn.LearnedPositions(64, 8),
+    "padded": Padded,
+    "rotary": lambda: nn.RotaryPositions(6),
+    "sinusoidal": lambda: nn.SinusoidalPositions(8),
+    "turned": Turned,
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_masks_and_positions_for_any_length(name, rng):
+    model = LENGTHS[name]().eval()
+
+    def example(batch, steps):
+        if name != "padded":
+            return drawn(rng, (batch, steps, 8), False)
+        ids = rng.integers(1, 6, (batch, steps))
+        ids[:, -1] = 0
+        return ids
+
+    first = example(2, 5)
+    model(minidl.tensor(example(1, 40)))  # a table that is longer already must not matter
+    proto = minidl.onnx.export(model, first, dynamic_axes={"input": TEXT})
+    session = runtime.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    for x in (example(1, 3), example(3, 50)):
+        (other,) = session.run(None, {"input": x})
+        mine = model(minidl.tensor(x)).detach().numpy()
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
