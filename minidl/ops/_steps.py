@@ -15,9 +15,9 @@ from minidl.ops._op import empty
 from minidl.ops._sums import sum_rows
 
 _BLOCK = 512
-"""Rows of the gates' gradients that are kept at once. Enough for a product over them to run at full
-speed, few enough to stay in cache. Keeping all of them cost 34 ms where this costs 27 (B 64, T 50,
-H 128): new memory is slow."""
+"""Rows of gates, or of their gradients, that are computed at once: enough for a product over them
+to run at full speed, few enough to be in cache when the steps use them. All at once cost 34 ms
+where this costs 27 (forward and backward of LSTM, B 64, T 50, H 128): new memory is slow."""
 
 
 class Steps:
@@ -31,10 +31,13 @@ class Steps:
         self.rows, self.batch = stops[-1], sizes[0]
         self.even, self.reverse = sizes[0] == sizes[-1], reverse
 
-    def blocks(self):
-        """The way back: blocks (start, stop, spans) of neighbouring steps, of about _BLOCK rows."""
+    def blocks(self, back=False):
+        """Blocks (start, stop, spans) of neighbouring steps, of about _BLOCK rows each.
+
+        In the order in which steps are computed, or the way back.
+        """
         block = []
-        for span in reversed(self.spans):
+        for span in reversed(self.spans) if back else self.spans:
             block.append(span)
             s, e = min(block[0][0], span[0]), max(block[0][1], span[1])
             if e - s >= _BLOCK:

@@ -1,10 +1,10 @@
 """Recurrent layers: one direction of one layer over a whole batch of sequences is one op.
 
-The products of all steps with the input weights are one product, before the loop; a step is then
-one product with the recurrent weights and one kernel (`kernels.recurrent`). Backpropagation through
-time (Werbos 1990, "Backpropagation through time: what it does and how to do it") runs the loop the
-other way: it carries dh, the gradient of the state, and gives a step's `dgates`; the gradients of
-input and weights are products over blocks of many steps. Rows are packed: see `_steps`.
+The products of a block of steps with the input weights are one product; a step is then one product
+with the recurrent weights and one kernel (`kernels.recurrent`). Backpropagation through time
+(Werbos 1990, "Backpropagation through time: what it does and how to do it") runs the loop the other
+way: it carries dh, the gradient of the state, and gives a step's `dgates`; the gradients of input
+and weights are again products over blocks of steps. Rows are packed: see `_steps`.
 """
 
 import numpy as np
@@ -15,10 +15,21 @@ from minidl.ops._op import Op, empty
 from minidl.ops._steps import States, Steps, WeightGradients, both_biases, start, unrolled
 
 
-def product(x, weight):
-    """x @ weight^T in an array from `empty`."""
-    out = empty((len(x), len(weight)), x.dtype)
-    return np.matmul(x, weight.T, out=out)
+def _inputs(x, w_ih, steps, width, keep):
+    """The array of all gates, and what fills it: (first row, gates, spans) for each block of steps.
+
+    A block's gates (rows, width) come with the product of the input; width may leave room behind
+    it. Without `keep` the memory of one block serves all.
+    """
+    gates = empty((len(x) if keep else steps.block_rows(), width), x.dtype)
+
+    def blocks():
+        for first, last, spans in steps.blocks():
+            part = gates[first:last] if keep else gates[: last - first]
+            np.matmul(x[first:last], w_ih.T, out=part[:, : len(w_ih)])
+            yield first, part, spans
+
+    return gates, blocks()
 
 
 def _flops(x, w_ih, w_hh):
@@ -46,15 +57,16 @@ class RNN(Op):
     @staticmethod
     def forward(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, relu, reverse):
         steps = Steps(sizes, reverse)
-        inputs, bias = product(x, w_ih), both_biases(b_ih, b_hh, len(w_hh), x.dtype)
-        h = States(h0, steps)
+        inputs, blocks = _inputs(x, w_ih, steps, len(w_ih), False)
+        bias, h = both_biases(b_ih, b_hh, len(w_hh), x.dtype), States(h0, steps)
         recurrent, transposed = empty(h0.shape, x.dtype), np.ascontiguousarray(w_hh.T)
         run = _math.suited(kernels.rnn_forward, inputs)
-        for s, e in steps.spans:
-            part = recurrent[: e - s]
-            np.matmul(h.enter(s, e), transposed, out=part)
-            run(inputs[s:e], part, bias, relu, h.after[s:e])
-            h.leave(s, e)
+        for first, given, spans in blocks:
+            for s, e in spans:
+                part = recurrent[: e - s]
+                np.matmul(h.enter(s, e), transposed, out=part)
+                run(given[s - first : e - first], part, bias, relu, h.after[s:e])
+                h.leave(s, e)
         saved = (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, h.before, h.after)
         return (h.after, h.last()), saved
 
@@ -66,7 +78,7 @@ class RNN(Op):
         buffer = empty((steps.block_rows(), dh.shape[1]), x.dtype)
         sums = WeightGradients(x, before, w_ih, (needs[0], needs[2], needs[3], any(needs[4:6])))
         run = _math.suited(kernels.rnn_backward, out)
-        for first, last, spans in steps.blocks():
+        for first, last, spans in steps.blocks(back=True):
             dgates = buffer[: last - first]  # (rows, H)
             for s, e in spans:
                 n, own = e - s, dgates[s - first : e - first]
@@ -117,22 +129,24 @@ class LSTM(Op):
     outputs = ("out", "h_n", "c_n")
 
     @staticmethod
-    def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, *, reverse):
+    def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, *, reverse, keep):
         steps = Steps(sizes, reverse)
-        gates, bias = product(x, w_ih), both_biases(b_ih, b_hh, len(w_hh), x.dtype)  # (N, 4H)
+        gates, blocks = _inputs(x, w_ih, steps, len(w_ih), keep)  # (N, 4H)
+        bias = both_biases(b_ih, b_hh, len(w_hh), x.dtype)
         h, c = States(h0, steps), States(c0, steps)
         recurrent, inner = empty((steps.batch, len(w_hh)), x.dtype), empty(c0.shape, x.dtype)
         transposed = np.ascontiguousarray(w_hh.T)  # (P, 4H)
         run = _math.suited(kernels.lstm_forward, gates)
-        for s, e in steps.spans:
-            n = e - s
-            np.matmul(h.enter(s, e), transposed, out=recurrent[:n])
-            to = h.after[s:e] if w_hr is None else inner[:n]
-            run(recurrent[:n], bias, c.enter(s, e), gates[s:e], c.after[s:e], to)
-            if w_hr is not None:
-                np.matmul(to, w_hr.T, out=h.after[s:e])
-            h.leave(s, e)
-            c.leave(s, e)
+        for first, part, spans in blocks:
+            for s, e in spans:
+                n, own = e - s, part[s - first : e - first]
+                np.matmul(h.enter(s, e), transposed, out=recurrent[:n])
+                to = h.after[s:e] if w_hr is None else inner[:n]
+                run(recurrent[:n], bias, c.enter(s, e), own, c.after[s:e], to)
+                if w_hr is not None:
+                    np.matmul(to, w_hr.T, out=h.after[s:e])
+                h.leave(s, e)
+                c.leave(s, e)
         saved = (x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes)
         return (h.after, h.last(), c.last()), (*saved, gates, h.before, c.before, h.after)
 
@@ -148,7 +162,7 @@ class LSTM(Op):
             dprojected = empty((steps.rows, len(w_hr)), x.dtype)  # (N, P)
             dinner, no_other = empty(c0.shape, x.dtype), start(None, c0)
         run = _math.suited(kernels.lstm_backward, gates)
-        for first, last, spans in steps.blocks():
+        for first, last, spans in steps.blocks(back=True):
             dgates = buffer[: last - first]  # (rows, 4H)
             for s, e in spans:
                 n, to = e - s, dgates[s - first : e - first]
@@ -207,11 +221,10 @@ class GRU(Op):
     outputs = ("out", "h_n")
 
     @staticmethod
-    def forward(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, reverse):
+    def forward(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, reverse, keep):
         steps = Steps(sizes, reverse)
         size = h0.shape[1]
-        gates = empty((len(x), 4 * size), x.dtype)  # r, z, n, m
-        np.matmul(x, w_ih.T, out=gates[:, : 3 * size])
+        gates, blocks = _inputs(x, w_ih, steps, 4 * size, keep)  # r, z, n, m
         bias = np.zeros(4 * size, x.dtype)
         if b_ih is not None:
             bias[: 3 * size] = b_ih
@@ -221,11 +234,12 @@ class GRU(Op):
         recurrent = empty((steps.batch, 3 * size), x.dtype)
         transposed = np.ascontiguousarray(w_hh.T)  # (H, 3H)
         run = _math.suited(kernels.gru_forward, gates)
-        for s, e in steps.spans:
-            before = h.enter(s, e)
-            np.matmul(before, transposed, out=recurrent[: e - s])
-            run(recurrent[: e - s], bias, before, gates[s:e], h.after[s:e])
-            h.leave(s, e)
+        for first, part, spans in blocks:
+            for s, e in spans:
+                before, own = h.enter(s, e), part[s - first : e - first]
+                np.matmul(before, transposed, out=recurrent[: e - s])
+                run(recurrent[: e - s], bias, before, own, h.after[s:e])
+                h.leave(s, e)
         saved = (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, gates, h.before, h.after)
         return (h.after, h.last()), saved
 
@@ -240,7 +254,7 @@ class GRU(Op):
         buffer = empty((steps.block_rows(), 4 * size), x.dtype)
         sums = WeightGradients(x, before, turned, (needs[0], needs[2], needs[3], any(needs[4:6])))
         run = _math.suited(kernels.gru_backward, gates)
-        for first, last, spans in steps.blocks():
+        for first, last, spans in steps.blocks(back=True):
             dgates = buffer[: last - first]  # (rows, 4H): n, r, z, m
             for s, e in spans:
                 n, own = e - s, dgates[s - first : e - first]
