@@ -139,7 +139,7 @@ def to(
     for given in args[:2]:
         if isinstance(given, Tensor):
             dtype = given.dtype
-        elif _is_device(given):
+        elif is_device(given):
             device = given
         elif isinstance(given, bool):
             break  # non_blocking: there is nothing to wait for
@@ -150,7 +150,8 @@ def to(
     return clone(out) if copy and out is input else out
 
 
-def _is_device(x: Any) -> bool:
+def is_device(x: Any) -> bool:
+    """Whether an argument of `to` names a device, not a dtype."""
     if x is None or isinstance(x, device):
         return True
     if not isinstance(x, str) or x == "bfloat16":

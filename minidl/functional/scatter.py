@@ -83,6 +83,12 @@ def _ids(index: Any, name: str) -> Array:
     return ids
 
 
+def _no_negative(ids: Array, name: str) -> None:
+    """As in PyTorch: -1, which often stands for "none", must not quietly mean the last."""
+    if ids.size and ids.dtype.kind == "i" and int(ids.min()) < 0:
+        raise IndexError(f"{name}: indices count from 0, got {int(ids.min())}")
+
+
 def _vector(x: Tensor, dim: int, index: Any, name: str) -> tuple[int, Array]:
     """The axis, and the index as numbers from 0 on; a single number counts as a vector of one."""
     ids = _ids(index, name)
@@ -90,8 +96,8 @@ def _vector(x: Tensor, dim: int, index: Any, name: str) -> tuple[int, Array]:
         raise IndexError(f"{name}: the index must be a vector, got shape {ids.shape}")
     axis = one_axis(dim, x.ndim, name)
     count = x.shape[axis] if x.ndim else 1
-    if ids.size and int(ids.min()) < 0 and name == "index_select":
-        raise IndexError(f"{name}: indices count from 0, got {int(ids.min())}")
+    if name != "index_fill":
+        _no_negative(ids, name)
     return axis, in_range(ids.reshape(-1), count, axis, name)
 
 
@@ -171,6 +177,7 @@ def _grid(x: Tensor, dim: int, index: Any, name: str) -> tuple[int, Array]:
             f"{name}: index {ids.shape} must have as many axes as the tensor {x.shape}, "
             f"none longer but dim {dim}"
         )
+    _no_negative(ids, name)
     places = in_range(ids, shape[axis], axis, name)
     step = 1
     out: Any = 0
@@ -337,6 +344,8 @@ def take_along_dim(input: Tensor, indices: Any, dim: int | None = None) -> Tenso
         raise RuntimeError(
             f"take_along_dim: input {input.shape} and indices {ids.shape} must have as many axes"
         )
+    if input.ndim:
+        ids = in_range(ids, input.shape[axis], axis, "take_along_dim")  # it takes negative ones
     shape = [1 if i == axis else n for i, n in enumerate(input.shape)]
     other = [1 if i == axis else n for i, n in enumerate(ids.shape)]
     common = list(np.broadcast_shapes(shape, other))

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from minidl._device import check_device
-from minidl._device import device as Device
 from minidl._tensor import HookHandle, Tensor
 from minidl.dtypes import as_dtype, float16, float32, float64
+from minidl.functional.attributes import is_device
 from minidl.nn._backward_hooks import Watch
 from minidl.nn.parameter import Parameter
 
@@ -77,6 +77,9 @@ class Module:
         """Put the way from the outermost module to the failing one in front of the message."""
         trail = error.__dict__.setdefault("_trail", [])
         if not trail:
+            if isinstance(error, AttributeError) and error.name == "array":
+                given = type(error.obj).__name__  # only a Tensor has one
+                error.args = (f"a Tensor is needed, got {given}; minidl.tensor(x) makes one",)
             error.__dict__["_message"] = str(error.args[0]) if error.args else ""
             trail.append(self)
             return
@@ -314,8 +317,10 @@ class Module:
     def to(self: _M, *args: Any, device: Any = None, dtype: Any = None) -> _M:
         """Floating-point parameters and buffers in another dtype; the only device is "cpu"."""
         for arg in args:
-            named = isinstance(arg, str) and not _names_dtype(arg)
-            device, dtype = (arg, dtype) if named or isinstance(arg, Device) else (device, arg)
+            if is_device(arg):
+                device = arg
+            elif not isinstance(arg, bool):  # non_blocking: there is nothing to wait for
+                dtype = arg
         check_device(device)
         if dtype is None:
             return self
@@ -439,11 +444,3 @@ class Module:
             return f"{type(self).__name__}({inside})"
         body = "\n  ".join(([inside] if inside else []) + lines)
         return f"{type(self).__name__}(\n  {body}\n)"
-
-
-def _names_dtype(name: str) -> bool:
-    try:
-        np.dtype(name)
-    except TypeError:
-        return False
-    return True

@@ -225,3 +225,27 @@ def test_index_add_of_whole_numbers_is_exact():
     out = x.index_add(0, tensor([1, 1]), tensor([big, 2]))
     assert out.tolist() == [0, big + 2]
     assert minidl.scatter_add(x, 0, tensor([1, 1]), tensor([big, 2])).tolist() == [0, big + 2]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, i: x.gather(0, i),
+        lambda x, i: x.scatter(0, i, minidl.ones(2)),
+        lambda x, i: x.scatter_add(0, i, minidl.ones(2)),
+        lambda x, i: x.scatter_reduce(0, i, minidl.ones(2), "sum"),
+        lambda x, i: x.index_select(0, i),
+        lambda x, i: x.index_add(0, i, minidl.ones(2)),
+        lambda x, i: x.index_copy(0, i, minidl.ones(2)),
+    ],
+)
+def test_a_negative_index_does_not_quietly_mean_the_last(call):
+    with pytest.raises(IndexError, match=r"(gather|scatter|index).*: indices count from 0, got -1"):
+        call(minidl.zeros(3), minidl.tensor([0, -1]))
+
+
+def test_negative_places_where_torch_takes_them():
+    x = minidl.arange(3.0)
+    assert minidl.take_along_dim(x, minidl.tensor([-1]), 0).tolist() == [2.0]
+    assert x.take(minidl.tensor([-1])).tolist() == [2.0]
+    assert x.index_fill(0, minidl.tensor([-1]), 9.0).tolist() == [0.0, 1.0, 9.0]

@@ -306,3 +306,21 @@ def test_parameter():
     with pytest.raises(TypeError, match="only floating point"):
         nn.Parameter(Tensor(np.arange(3)))
     assert not nn.Parameter(Tensor(np.arange(3)), requires_grad=False).requires_grad
+
+
+def test_what_is_no_tensor_is_named():
+    model = nn.Sequential(nn.Linear(3, 2))
+    for x, name in ((np.zeros((1, 3), np.float32), "ndarray"), ([[1.0, 2.0, 3.0]], "list")):
+        with pytest.raises(AttributeError, match=rf"^0: a Tensor is needed, got {name}; minidl"):
+            model(x)
+
+
+def test_to_takes_a_device_as_programs_give_it():
+    model = nn.Linear(2, 2)
+    assert model.to(minidl.device("cpu")) is model
+    assert model.to("cpu", minidl.float64).weight.dtype == np.float64
+    assert model.to(minidl.device("cpu"), minidl.float32, True).weight.dtype == np.float32
+    assert model.to(None).weight.dtype == np.float32
+    assert model.to(minidl.zeros(1, dtype=minidl.float64)).weight.dtype == np.float64
+    with pytest.raises(ValueError, match="device 'cuda' is not there"):
+        model.to("cuda")
