@@ -339,7 +339,7 @@ class Tensor:
 
 
 class HookHandle:
-    """Takes a hook away again: `handle.remove()`."""
+    """Takes a hook away again: `handle.remove()`, or at the end of a `with` block."""
 
     def __init__(self, hooks: list[Any], hook: Any):
         self._hooks, self._hook = hooks, hook
@@ -347,6 +347,13 @@ class HookHandle:
     def remove(self) -> None:
         if self._hook in self._hooks:
             self._hooks.remove(self._hook)
+        self._hooks = []  # a second call must not take another handle's equal hook
+
+    def __enter__(self) -> "HookHandle":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.remove()
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

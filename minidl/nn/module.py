@@ -55,7 +55,7 @@ class Module:
         raise TypeError(f"{type(self).__name__} has no forward: define forward(self, ...)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        for pre in self._pre_hooks:
+        for pre in self._pre_hooks[:]:  # a copy: a hook may remove itself
             given = pre(self, args)
             if given is not None:
                 args = given if isinstance(given, tuple) else (given,)
@@ -68,7 +68,7 @@ class Module:
         except Exception as error:
             self._name_path(error)
             raise
-        for post in self._post_hooks:
+        for post in self._post_hooks[:]:
             given = post(self, args, out)
             out = out if given is None else given
         return out if watch is None else watch.outputs(out)

@@ -324,3 +324,23 @@ def test_to_takes_a_device_as_programs_give_it():
     assert model.to(minidl.zeros(1, dtype=minidl.float64)).weight.dtype == np.float64
     with pytest.raises(ValueError, match="device 'cuda' is not there"):
         model.to("cuda")
+
+
+def test_a_hook_may_remove_itself_and_a_handle_is_a_block():
+    model, seen = nn.Linear(1, 1), []
+
+    def once(*_):
+        seen.append("once")
+        handle.remove()
+
+    def always(*_):
+        seen.append("always")
+
+    handle = model.register_forward_hook(once)
+    first, _second = (model.register_forward_hook(always) for _ in range(2))
+    first.remove()
+    first.remove()  # the other one stays
+    with model.register_forward_pre_hook(lambda *_: seen.append("block")):
+        model(minidl.ones(1, 1))
+    model(minidl.ones(1, 1))
+    assert seen == ["block", "once", "always", "always"]
