@@ -95,6 +95,9 @@ def sum_by_row(rows: IntArray, values: Array) -> tuple[IntArray, Array]:
 
     rows (N,) int64, values (N, D); returns (M,) and (M, D). Time depends on N and D only.
     """
+    if values.dtype == np.float16:  # a way to store: sums are float32's
+        distinct, sums = sum_by_row(rows, values.astype(np.float32))
+        return distinct, sums.astype(np.float16)
     n = len(rows)
     rows = np.ascontiguousarray(rows, dtype=np.int64)
     order, distinct = np.empty(n, np.int64), np.empty(n, np.int64)

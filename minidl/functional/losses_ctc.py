@@ -32,6 +32,9 @@ def ctc_loss(
         raise ValueError(
             f"ctc_loss: log_probs must be (T, N, C) or (T, C), got {log_probs.shape}"
         )
+    if log_probs.dtype == np.float16:  # a way to store: the recursions run in float32
+        arguments = (targets, input_lengths, target_lengths, blank, reduction, zero_infinity)
+        return ctc_loss(log_probs.float(), *arguments).half()
     batched = log_probs.ndim == 3
     x = log_probs if batched else log_probs.unsqueeze(1)
     steps, count, classes = x.shape

@@ -105,6 +105,11 @@ def one_direction(
     reverse: bool,
 ) -> list[Tensor]:
     """One direction of one layer over packed rows x (N, D): out (N, H) and each last state."""
+    if x.dtype == np.float16:  # a way to store: steps are computed in float32
+        wide = [None if w is None else w.float() for w in weights]
+        first = [s.float() if isinstance(s, Tensor) else s.astype(np.float32) for s in states]
+        outs = one_direction(mode, x.float(), first, tuple(wide), sizes, reverse)  # type: ignore[arg-type]
+        return [out.half() for out in outs]
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
     if mode == "LSTM":
         outs = apply(

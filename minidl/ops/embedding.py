@@ -24,7 +24,10 @@ class Embedding(Op):
     def forward(weight, ids, *, padding_idx, sparse):
         out = empty((ids.size, weight.shape[1]), weight.dtype)
         flat = np.ascontiguousarray(ids, np.int64).reshape(-1)
-        kernels.gather_rows(np.ascontiguousarray(weight), flat, out)
+        if weight.dtype.itemsize < 4:  # kernels know no float16
+            np.take(weight, flat, axis=0, out=out)
+        else:
+            kernels.gather_rows(np.ascontiguousarray(weight), flat, out)
         return out.reshape(*ids.shape, weight.shape[1]), (ids, weight.shape)
 
     @staticmethod

@@ -152,6 +152,22 @@ def test_tied_weights_train(rng):
     assert losses[-1] < 0.3 * losses[0]
 
 
+@pytest.mark.parametrize("mode", ["sum", "mean", "max", None])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_float16_is_a_way_to_store(mode, sparse, rng):
+    """Sums are float32's: of 3,000 ones too, where float16 would stop at 2,048."""
+    if mode == "max" and sparse:
+        pytest.skip("not defined for max")
+    settings = {"sparse": sparse} if mode is None else {"sparse": sparse, "mode": mode}
+    table = (nn.Embedding if mode is None else nn.EmbeddingBag)(4, 2, **settings).half()
+    out = table(Tensor(np.full((3000, 1), 2)))
+    out.sum().backward()
+    grad = table.weight.grad
+    dense = grad.to_dense() if sparse else grad.numpy()
+    assert out.dtype == dense.dtype == np.float16
+    np.testing.assert_array_equal(dense, np.float16([[0, 0], [0, 0], [3000, 3000], [0, 0]]))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

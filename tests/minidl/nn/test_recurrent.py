@@ -279,6 +279,25 @@ def test_huge_numbers_saturate_the_gates():
         assert np.isfinite(x.grad.numpy()).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_float16_is_a_way_to_store(kind, rng):
+    """Steps are computed in float32: results are rounded, and gradients before they are added."""
+    half = getattr(nn, kind)(3, 20, bidirectional=True).half()
+    single = getattr(nn, kind)(3, 20, bidirectional=True)
+    single.load_state_dict({k: v.float() for k, v in half.state_dict().items()})
+    x = rng.standard_normal((30, 4, 3)).astype(np.float16)
+    outs = []
+    for layer, dtype in ((half, np.float16), (single, np.float32)):
+        given = Tensor(x.astype(dtype), requires_grad=True)
+        out, _ = layer(given)
+        out.sum().backward()
+        assert out.dtype == given.grad.dtype == layer.weight_hh_l0.grad.dtype == dtype
+        outs.append((out.detach().numpy(), given.grad.numpy()))
+    (out, dx), (known, known_dx) = outs
+    np.testing.assert_array_equal(out, known.astype(np.float16))
+    np.testing.assert_allclose(dx, known_dx, rtol=2e-3, atol=2e-3)
+
+
 def test_what_a_change_of_the_output_in_place_does():
     layer = nn.GRU(2, 3)
     out, _ = layer(minidl.ones(4, 2, 2))
