@@ -102,18 +102,42 @@ class Op:
         REGISTRY[cls.__name__] = cls
 
     @classmethod
-    def flops(cls, *shapes: tuple[int, ...]) -> int:
-        """Floating-point operations of forward, from the arrays' shapes.
+    def flops(cls, *shapes: tuple[int, ...], **settings: Any) -> int:
+        """Floating-point operations of forward, from the arrays' shapes and the settings.
 
         One an output element of broadcast arrays, unless a class says otherwise.
         """
         return int(np.prod(np.broadcast_shapes(*shapes), dtype=np.int64))
 
     @classmethod
+    def flops_backward(cls, *shapes: tuple[int, ...], **settings: Any) -> int:
+        """Those of backward with all gradients: as many as forward's for each of two arrays.
+
+        A product has one product for each gradient; an op of one array has one derivative.
+        """
+        arrays = sum(1 for shape in shapes if shape)
+        return min(2, arrays) * cls.flops(*shapes, **settings)
+
+    @classmethod
     def bytes(cls, *arrays: Array) -> int:
-        """Bytes that forward must read and write: each array once, and as much as the largest."""
+        """Bytes that forward must read and write: each array once, and as much as the largest.
+
+        None for a view.
+        """
+        if cls.view:
+            return 0
         sizes = [array.nbytes for array in arrays]
         return sum(sizes) + max(sizes, default=0)
+
+    @classmethod
+    def bytes_backward(cls, *arrays: Array) -> int:
+        """Bytes that backward must move: the incoming gradient, what was saved, all gradients."""
+        if cls.view or not cls.differentiable:
+            return 0
+        floats = [array.nbytes for array in arrays if array.dtype.kind == "f"]
+        largest = max(floats, default=0)
+        saved = sum(arrays[i].nbytes for i in cls.saved_inputs if i < len(arrays))
+        return largest + saved + cls.saves_output * largest + sum(floats)
 
 
 def sum_to(gradient: Any, shape: tuple[int, ...]) -> Any:

@@ -93,7 +93,7 @@ class ChannelAffine(Op):
         )
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Difference, product and sum, of each element."""
         return 3 * math.prod(shapes[0])
 
@@ -157,7 +157,7 @@ class BatchNorm(Op):
         return out, mean.reshape(weight.shape), var.reshape(weight.shape)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Difference, square and two sums; difference, product and sum, of each element."""
         return 7 * math.prod(shapes[0])
 
@@ -231,6 +231,6 @@ class GroupNorm(Op):
         return xhat * _beside(weight, x.ndim) + _beside(bias, x.ndim)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Difference, square and two sums; difference, product and sum, of each element."""
         return 7 * math.prod(shapes[0])

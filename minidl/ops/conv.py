@@ -98,7 +98,7 @@ class Conv(Op):
         return dx, dweight, dbias
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Those of stride 1 and a padding that keeps the size."""
         return _products(shapes[0], shapes[1])
 
@@ -149,7 +149,7 @@ class ConvTranspose(Op):
         return dx, dweight, dbias
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Every weight at every position of x."""
         return _products(shapes[0], shapes[1])
 
@@ -184,7 +184,7 @@ class ConvWeight(Op):
         return dx, dy
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """At least these: each pair of channels at each position, for a kernel of one tap."""
         x, y = shapes
         return 2 * math.prod(y) * x[1]
@@ -215,7 +215,7 @@ class Im2Col(Op):
         return (_math.applied(Col2Im, dout, size=saved[0], positions=size, **rest),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """None: elements are only copied."""
         return 0
 
@@ -244,6 +244,6 @@ class Col2Im(Op):
         return (_math.applied(Im2Col, dout, size=positions, **rest),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """One addition an element of the columns."""
         return math.prod(shapes[0])

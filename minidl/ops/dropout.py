@@ -31,7 +31,7 @@ class Dropout(Op):
         return dout * mask, None
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """A product of each element; the random numbers are integer work."""
         return int(np.prod(shapes[0], dtype=np.int64))
 

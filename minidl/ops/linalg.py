@@ -59,7 +59,7 @@ class SVD(Op):
         return (dx,)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """About 4 N M^2 + 8 M^3 with M the smaller (Golub & Van Loan, Matrix Computations)."""
         rows, columns = sorted(shapes[0][-2:], reverse=True)
         return math.prod(shapes[0][:-2]) * (4 * rows * columns**2 + 8 * columns**3)

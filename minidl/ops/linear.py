@@ -30,7 +30,7 @@ class MatMul(Op):
         return dx, dy
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """A multiplication and an addition for each of N, D, M."""
         x, y = shapes
         batch = super().flops(x[:-2], y[:-2])
@@ -74,7 +74,7 @@ class Linear(Op):
         return dx, dweight, sum_rows(rows) if isinstance(rows, np.ndarray) else rows.sum(axis=0)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """A multiplication and an addition for each row, input and output."""
         x, weight = shapes[0], shapes[1]
         rows = 1

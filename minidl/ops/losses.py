@@ -49,7 +49,7 @@ class CrossEntropy(Op):
         return -(F.log_softmax(x, 1) * F.tensor(q)).sum(axis=1)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """As softmax: five of each logit."""
         return 5 * shapes[0][0] * shapes[0][1]
 
@@ -78,7 +78,7 @@ class BCEWithLogits(Op):
         return dx, -dout * x if needs[1] else None
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Exponential, logarithm and five more of each element."""
         return 7 * int(np.prod(shapes[0], dtype=np.int64))
 
@@ -110,6 +110,6 @@ class BPR(Op):
         return -dnegative, dnegative
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Exponential, logarithm and four more of each pair."""
         return 6 * int(np.prod(shapes[0], dtype=np.int64))

@@ -55,7 +55,7 @@ class LayerNorm(Op):
         return centred / (variance + eps).sqrt() * weight + bias
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Mean, difference, square, sum, and three for the scaling, of each element."""
         return 8 * int(np.prod(shapes[0], dtype=np.int64))
 
@@ -97,6 +97,6 @@ class RMSNorm(Op):
         return x / (mean + eps).sqrt() * weight
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Square, sum, and two products, of each element."""
         return 4 * int(np.prod(shapes[0], dtype=np.int64))

@@ -63,7 +63,7 @@ class MaxPool(Op):
         return (dx.reshape(shape),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """One comparison an element of x, for windows that do not overlap."""
         return math.prod(shapes[0])
 
@@ -130,7 +130,7 @@ class AvgPool(Op):
         return (_math.applied(AvgPoolSpread, dout, size=saved[0], rules=rules, divisor=divisor),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """One addition an element of x, for windows that do not overlap."""
         return math.prod(shapes[0])
 

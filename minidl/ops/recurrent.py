@@ -96,7 +96,7 @@ class RNN(Op):
         return unrolled(F, cell, Steps(sizes, reverse), F.linear(x, w_ih, b_ih), [h0])
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """The products, and four for each state."""
         return _flops(shapes[0], shapes[2], shapes[3]) + 4 * shapes[0][0] * shapes[3][0]
 
@@ -192,7 +192,7 @@ class LSTM(Op):
         return unrolled(F, cell, Steps(sizes, reverse), F.linear(x, w_ih, b_ih), [h0, c0])
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """The products, and thirty for each state (five of them exponentials)."""
         rows, hidden = shapes[0][0], shapes[2][1]
         projection = 2 * rows * shapes[1][1] * hidden if shapes[1][1] != hidden else 0
@@ -281,7 +281,7 @@ class GRU(Op):
         return unrolled(F, cell, Steps(sizes, reverse), F.linear(x, w_ih, b_ih), [h0])
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """The products, and twenty for each state (three of them exponentials)."""
         return _flops(shapes[0], shapes[2], shapes[3]) + 20 * shapes[0][0] * shapes[1][1]
 

@@ -111,7 +111,7 @@ class Prod(Op):
         return (wide * rows.prod(-1),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """A product each."""
         return math.prod(shapes[0])
 
@@ -148,7 +148,7 @@ class Amax(Op):
         return _shared(dout, x, out, dim, keepdim)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """A comparison each."""
         return math.prod(shapes[0])
 
@@ -174,7 +174,7 @@ class Amin(Op):
         return _shared(dout, x, out, dim, keepdim)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """A comparison each."""
         return math.prod(shapes[0])
 
@@ -205,7 +205,7 @@ class Median(Op):
         return _shared(dout, x, out, None, False)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """log2 n comparisons each."""
         n = math.prod(shapes[0])
         return n * max(1, n.bit_length())
@@ -248,6 +248,6 @@ class LogSumExp(Op):
         return (_math.untaken(wide, wide * share),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Maximum, difference, exponential and sum of each element."""
         return 4 * math.prod(shapes[0])

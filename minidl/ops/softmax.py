@@ -39,7 +39,7 @@ class Softmax(Op):
         return (out * (dout - (dout * out).sum(axis=-1, keepdims=True)),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Maximum, difference, exponential, sum and quotient of each element."""
         return 5 * int(np.prod(shapes[0], dtype=np.int64))
 
@@ -74,6 +74,6 @@ class LogSoftmax(Op):
         return (dout - _math.exp(out) * dout.sum(axis=-1, keepdims=True),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Maximum, two differences, exponential and sum of each element."""
         return 5 * int(np.prod(shapes[0], dtype=np.int64))

@@ -34,7 +34,7 @@ class CsrMatMul(Op):
         return (dx, *[None] * 6)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """A multiplication and an addition for each stored value and column of x."""
         return 2 * shapes[3][0] * shapes[0][1]
 
