@@ -56,6 +56,7 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
@@ -64,7 +65,10 @@ def grad(
     grad_outputs: what each output's gradient starts from; ones for a scalar. create_graph: the
     gradients are on the tape themselves, so that they can be differentiated. allow_unused: None
     for an input that the outputs do not depend on, instead of an error; materialize_grads: zeros.
+    only_inputs must be True, as in PyTorch today: `backward` fills .grad.
     """
+    if not only_inputs:
+        raise ValueError("grad: only_inputs must be True; call backward() to fill .grad of leaves")
     roots, starts = _paired(outputs, grad_outputs)
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for i, x in enumerate(wanted):

@@ -23,6 +23,7 @@ LAYERS = (
     ("minidl.func", "minidl.quantize"),
     ("minidl.io",),
     ("minidl.data", "minidl.onnx", "minidl.train", "minidl.utils"),
+    ("minidl.describe", "minidl.doctor", "minidl.__main__"),
     ("ecommerce",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

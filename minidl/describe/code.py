@@ -86,7 +86,8 @@ def reached(start: Any, wanted: Callable[[Any], bool], into: tuple[str, ...]) ->
     while waiting:
         more = []
         for thing in references(waiting.pop(0)):
-            if id(thing) in seen or not isinstance(thing, types.FunctionType | type | kernels.Kernel):
+            callable_ = isinstance(thing, types.FunctionType | type | kernels.Kernel)
+            if id(thing) in seen or not callable_:
                 continue
             seen.add(id(thing))
             if wanted(thing):

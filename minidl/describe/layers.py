@@ -37,6 +37,10 @@ def _ctc() -> tuple[Any, ...]:
     return logits, _ids(5, 4, 3) + 1, _ids(1, 4) + 12, _ids(1, 4) + 3
 
 
+def _sequence() -> tuple[Any, ...]:
+    return (_t(6, 4, 16),)
+
+
 # Inputs to try, one after the other, until a layer takes them.
 INPUTS: tuple[Callable[[], tuple[Any, ...]], ...] = (
     lambda: (_t(4, 16),),
@@ -100,7 +104,8 @@ def _argument(layer: type, name: str) -> Any:
 
 def run_example(module: Any) -> tuple[tuple[Any, ...], Any, list[Call]] | None:
     """(inputs, output, ops that ran) of the first inputs that the module takes, or None."""
-    for inputs in INPUTS:
+    sequence = hasattr(module, "hidden_size") and not type(module).__name__.endswith("Cell")
+    for inputs in (_sequence, *INPUTS) if sequence else INPUTS:
         args = inputs()
         with recorded() as calls, np.errstate(all="ignore"):
             try:
@@ -125,7 +130,7 @@ def example(entry_thing: type) -> tuple[Any, Any, Any, list[Call]] | str:
 
 
 def optimizer_step(optimizer: type) -> Callable[[], Any] | None:
-    """A function that does one step over 12 matrices of 256 x 256, or None if it cannot be built."""
+    """A function that does one step over 12 matrices of 256 x 256; None for a base class."""
     if optimizer.__name__ == "SparseAdam":
         table = nn.Embedding(10000, 64, sparse=True)
         params = list(table.parameters())

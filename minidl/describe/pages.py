@@ -27,7 +27,7 @@ def describe(name: str, seconds: float = 0.2, large: bool = True) -> str:
     if not found:
         near = nearest(name)
         hint = f"; near it: {', '.join(near)}" if near else ""
-        raise LookupError(f"describe: nothing is called {name!r}{hint}; without a name all are listed")
+        raise LookupError(f"describe: nothing is called {name!r}{hint}; no name: a list of all")
     shown: set[Any] = set()  # an op stands on a page once
     return "\n\n".join(_PAGES[entry.kind](entry, seconds, large, shown) for entry in found)
 
@@ -106,7 +106,7 @@ def _op_page(entry: Entry, seconds: float, large: bool, shown: set[Any]) -> str:
     if users:
         lines.append(_wrapped("used by     ", ", ".join(users)))
     if seconds:
-        lines += _measurement(op, seconds, large)
+        lines += _measurement(op, seconds, large, entry.family)
     return "\n".join(lines)
 
 
@@ -134,8 +134,8 @@ def _code_lines(op: type[Op]) -> list[str]:
     return lines
 
 
-def _measurement(op: type[Op], seconds: float, large: bool) -> list[str]:
-    chosen = watch.typical(op, large)
+def _measurement(op: type[Op], seconds: float, large: bool, user: str) -> list[str]:
+    chosen = watch.typical(op, large, user)
     if chosen is None:
         return ["measured    not: no function uses it with tensors alone, and no tests are here"]
     call, origin = chosen
@@ -199,17 +199,19 @@ def _function_page(entry: Entry, seconds: float, large: bool, shown: set[Any]) -
     lines = [_title("function", entry.name, function), "", _doc(function), ""]
     if sources(_doc(function)):
         lines.append(_wrapped("source      ", "; ".join(sources(_doc(function)))))
-    return "\n".join([*lines, *_ops_part(ops, seconds, large, shown)])
+    return "\n".join([*lines, *_ops_part(ops, seconds, large, shown, entry.name)])
 
 
-def _ops_part(ops: Sequence[Any], seconds: float, large: bool, shown: set[Any]) -> list[str]:
+def _ops_part(
+    ops: Sequence[Any], seconds: float, large: bool, shown: set[Any], user: str = ""
+) -> list[str]:
     if not ops:
         return ["ops         none of its own: NumPy, or tensor methods"]
     lines = [f"ops         {op.__name__}  {where(op)}" for op in ops]
     new = [op for op in ops if op not in shown]
     if len(ops) <= _FEW:
         for op in new:
-            page = _op_page(Entry("op", op.__name__, "", op), seconds, large, shown)
+            page = _op_page(Entry("op", op.__name__, user, op), seconds, large, shown)
             lines += ["", page]
     return lines
 
@@ -238,7 +240,7 @@ def _layer_page(entry: Entry, seconds: float, large: bool, shown: set[Any]) -> s
         if count:
             text = ", ".join(f"{n} x {name}" if n > 1 else name for name, n in count.items())
             lines.append(_wrapped("  ran       ", text))
-        ops = list(dict.fromkeys([*(call.op for call in calls), *ops]))
+        ops = list(dict.fromkeys(call.op for call in calls))
         if seconds:
             with np.errstate(all="ignore"):
                 time_ = watch.seconds_of(lambda: module(*inputs), seconds)

@@ -49,8 +49,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     ),
     "bmm": lambda: F.bmm(_t(32, 64, 64), _t(32, 64, 64)),
     "cat": lambda: F.cat([_t(1000, 500), _t(1000, 500)], 1),
-    "conv1d": lambda: F.conv1d(_t(16, 32, 128), _t(32, 32, 3), _t(32), padding=1),
     "conv2d": lambda: F.conv2d(_t(16, 32, 28, 28), _t(32, 32, 3, 3), _t(32), padding=1),
+    "conv1d": lambda: F.conv1d(_t(16, 32, 128), _t(32, 32, 3), _t(32), padding=1),
     "conv_transpose2d": lambda: F.conv_transpose2d(
         _t(16, 32, 14, 14), _t(32, 16, 4, 4), stride=2, padding=1
     ),
@@ -125,16 +125,23 @@ def calls_of(name: str, function: Callable[..., Any]) -> list[Call]:
     return run_quietly(call) if call else []
 
 
-def typical(op: type[Op], large: bool = True) -> tuple[Call, str] | None:
+def typical(op: type[Op], large: bool = True, user: str = "") -> tuple[Call, str] | None:
     """An application of the op, and where its inputs are from; None without any.
 
-    large: of an everyday size, through a function that uses the op. Else, and where no function's
-    arguments can be guessed: the largest inputs of the op's tests, as float32.
+    large: of an everyday size, through a function that uses the op, `user` if it does. Else, and
+    where no function's arguments can be guessed: the largest inputs of the op's tests, as float32.
     """
     if large:
         users = [e for e in entries() if e.kind == "function" and op in ops_of(e.thing)]
-        own = op.__name__.lower()
-        users.sort(key=lambda e: (e.name.replace("_", "") != own, e.name not in CALLS, len(e.name)))
+        own, order = op.__name__.lower(), list(CALLS)
+        users.sort(
+            key=lambda e: (
+                e.name != user,
+                e.name.replace("_", "") != own,
+                order.index(e.name) if e.name in CALLS else len(order),
+                len(e.name),
+            )
+        )
         for entry in users[:8]:
             calls = [c for c in calls_of(entry.name, entry.thing) if c.op is op]
             if calls:
@@ -188,7 +195,8 @@ def measured(call: Call, budget: float) -> tuple[float, float | None]:
             return time_forward, None
         out, saved = forward()
         several = isinstance(out, tuple)
-        douts = [np.ones_like(o) if o.dtype.kind == "f" else None for o in (out if several else [out])]
+        outs = out if several else [out]
+        douts = [np.ones_like(o) if o.dtype.kind == "f" else None for o in outs]
         needs = tuple(
             isinstance(a, np.ndarray) and a.dtype.kind == "f" and name not in op.constants
             for name, a in zip(op.arrays, arrays)

@@ -84,8 +84,8 @@ def run(models, steps, device="cpu"):
     criterion = nn.BCELoss()
     fixed_noise = new_noise(16)
     real_label, fake_label = 1.0, 0.0
-    optimizerD = optim.Adam(netD.parameters(), lr=2e-3, betas=(0.5, 0.999))
-    optimizerG = optim.Adam(netG.parameters(), lr=2e-3, betas=(0.5, 0.999))
+    optimizerD = optim.Adam(netD.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    optimizerG = optim.Adam(netG.parameters(), lr=2e-4, betas=(0.5, 0.999))
     losses, done = [], 0
     while done < steps:
         for data in dataloader:

@@ -1,0 +1,227 @@
+"""What `python -m minidl doctor` says of this machine, and `warmup`, which compiles beforehand."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minidl
+from minidl import kernels, nn, optim
+
+
+def examine() -> int:
+    """Print versions, processor, threads, cache and times; 1 if something is wrong, else 0."""
+    wrong: list[str] = []
+    print("versions")
+    for name in ("minidl", "numpy", "numba", "llvmlite", "safetensors", "threadpoolctl"):
+        _line(name, minidl.__version__ if name == "minidl" else _version(name))
+    _line("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    print("processor")
+    _line("name", _processor())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    _line("cores", f"{cores} that this process may use, of {os.cpu_count()}")
+    print("threads")
+    _threads(cores or 1, wrong)
+    print("cache of compiled kernels")
+    _cache(wrong)
+    print("times, with 1 thread and all")
+    _times(wrong)
+    print("what is wrong")
+    for fault in wrong or ["nothing"]:
+        print(f"  {fault}")
+    return 1 if wrong else 0
+
+
+def _line(name: str, value: Any) -> None:
+    print(f"  {name:14} {value}")
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    wide = [flag for flag in ("avx2", "fma", "avx512f") if f" {flag} " in f"{flags} "]
+    return f"{names[0] if names else 'unknown'} ({', '.join(wide) or 'no AVX2'})"
+
+
+def _threads(cores: int, wrong: list[str]) -> None:
+    from threadpoolctl import threadpool_info
+
+    _line("budget", f"{minidl.get_num_threads()} (minidl.set_num_threads, MINIDL_NUM_THREADS)")
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas":
+            what = f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads"
+            _line("BLAS", f"{what}, {pool.get('architecture', 'architecture unknown')}")
+            if pool["num_threads"] > cores:
+                wrong.append(
+                    f"BLAS has {pool['num_threads']} threads for {cores} cores, which wait for "
+                    f"each other: set MINIDL_NUM_THREADS={cores}"
+                )
+    if not kernels.ENABLED:
+        reason = "MINIDL_JIT=0" if os.environ.get("MINIDL_JIT") == "0" else "Numba is missing"
+        _line("kernels", f"plain NumPy ({reason})")
+        wrong.append(f"kernels are not compiled ({reason}): expect several times the time")
+        return
+    before = os.environ.get("OMP_WAIT_POLICY")
+    kernels.softmax_forward(np.zeros((2, 2), np.float32), np.empty((2, 2), np.float32))
+    import numba
+
+    from minidl.kernels._threads import may_start_threads
+
+    allowed = may_start_threads()
+    layer = numba.threading_layer() if allowed else "none started (one thread)"
+    _line("kernels", f"Numba's {layer}")
+    _line("OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY", "not set"))
+    if before is not None and before.lower() != "passive":
+        wrong.append(
+            f"OMP_WAIT_POLICY={before}: waiting threads of kernels hold up BLAS; unset it, or set "
+            "passive"
+        )
+    if layer == "workqueue":
+        wrong.append(
+            "Numba found neither OpenMP nor TBB: kernels start slowly, and only in the main "
+            "thread; install libgomp"
+        )
+    if minidl.get_num_threads() > cores:
+        wrong.append(
+            f"{minidl.get_num_threads()} threads for {cores} cores: set MINIDL_NUM_THREADS={cores}"
+        )
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        if os.environ.get(name):
+            _line(name, os.environ[name])
+
+
+def _cache(wrong: list[str]) -> None:
+    if not kernels.ENABLED:
+        _line("folder", "not used")
+        return
+    from minidl.kernels._cache import folders
+
+    readable, writable = folders()
+    folder = writable or (readable[0] if readable else None)
+    if folder is None:
+        _line("folder", "none")
+        wrong.append("no folder for compiled kernels: set MINIDL_CACHE_DIR to one you can write")
+        return
+    files = list(folder.glob("*.bin"))
+    size = sum(file.stat().st_size for file in files)
+    state = "can be written" if writable else "read only"
+    _line("folder", folder)
+    _line("state", f"{len(files)} kernels, {size / 1e6:.1f} MB, {state}")
+    if writable is None:
+        wrong.append(f"{folder} cannot be written: new kernels are compiled in each process")
+
+
+def _times(wrong: list[str]) -> None:
+    budget = minidl.get_num_threads()
+    x = np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32)
+    out = np.empty_like(x)
+    work: dict[str, Callable[[], Any]] = {
+        "product": lambda: np.matmul(x, x, out=out),
+        "softmax": lambda: kernels.softmax_forward(x, out),
+        "both": lambda: (np.matmul(x, x, out=out), kernels.softmax_forward(x, out)),
+    }
+    taken: dict[str, float] = {}
+    try:
+        for name, run in work.items():
+            row = []
+            for n in sorted({1, budget}):
+                minidl.set_num_threads(n)
+                row.append(_best(run))
+            taken[name] = row[-1]
+            _line(name, ", ".join(f"{seconds * 1e3:.2f} ms" for seconds in row))
+    finally:
+        minidl.set_num_threads(budget)
+    if taken["both"] > 2 * (taken["product"] + taken["softmax"]):
+        wrong.append(
+            "a product and a kernel in turn take over twice their sum: their threads hold each "
+            "other up (is OMP_WAIT_POLICY active, or the machine busy?)"
+        )
+
+
+def _best(run: Callable[[], Any], rounds: int = 7) -> float:
+    """The least of several times: other programs only add to it."""
+    run()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def warmup(dtype: str = "float32") -> int:
+    """Run a step of each common kind of model, which compiles their kernels to the disk."""
+    if not kernels.ENABLED:
+        print("warmup: kernels are not compiled here (MINIDL_JIT=0 or no Numba)", file=sys.stderr)
+        return 1
+    minidl.manual_seed(0)
+    start = time.perf_counter()
+    for name, model in _models().items():
+        before = time.perf_counter()
+        module, inputs = model()
+        optimizer = optim.AdamW(module.parameters(), lr=1e-3)
+        for size in (2, 64):  # kernels have a serial and a threaded form
+            out = module(*inputs(size))
+            out = out[0] if isinstance(out, tuple) else out
+            logits = out.reshape(-1, out.shape[-1])
+            target = minidl.zeros(logits.shape[0], dtype=minidl.int64)
+            nn.functional.cross_entropy(logits, target).backward()
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        print(f"  {name:14} {time.perf_counter() - before:.1f} s", flush=True)
+    print(f"all in {time.perf_counter() - start:.1f} s; they are loaded from the disk from now on")
+    return 0
+
+
+def _models() -> dict[str, Callable[[], tuple[Any, Callable[[int], tuple[Any, ...]]]]]:
+    """Name: a function giving (module, inputs by batch size)."""
+
+    def mlp() -> Any:
+        module = nn.Sequential(
+            nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.1), nn.Linear(256, 256), nn.GELU(),
+            nn.LayerNorm(256), nn.Linear(256, 10),
+        )  # fmt: skip
+        return module, lambda n: (minidl.randn(n * 16, 64),)
+
+    def convnet() -> Any:
+        module = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.LeakyReLU(0.2), nn.AvgPool2d(2),
+            nn.Flatten(), nn.Linear(32 * 16, 10),
+        )  # fmt: skip
+        return module, lambda n: (minidl.randn(n, 3, 32, 32),)
+
+    def recurrent(kind: str) -> Callable[[], Any]:
+        return lambda: (getattr(nn, kind)(32, 64), lambda n: (minidl.randn(20, n, 32),))
+
+    def transformer() -> Any:
+        module = nn.Sequential(
+            nn.Embedding(100, 64), nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
+        )
+        return module, lambda n: (minidl.randint(0, 100, (n, 32)),)
+
+    models: dict[str, Any] = {
+        "MLP": mlp, "convolutions": convnet, "LSTM": recurrent("LSTM"), "GRU": recurrent("GRU"),
+    }  # fmt: skip
+    if hasattr(nn, "TransformerEncoderLayer"):
+        models["transformer"] = transformer
+    return models
