@@ -19,7 +19,7 @@ ARGUMENTS: dict[str, Any] = {
     "num_features": 8, "num_groups": 2, "num_heads": 2, "num_layers": 2, "out_channels": 8,
     "out_features": 16, "output_size": 4, "padding": 1, "size": 5, "threshold": 0.5,
     "upscale_factor": 2, "value": 0.0, "dim": 1, "scale_factor": 2.0,
-    "max_len": 50,
+    "max_length": 50,
 }  # fmt: skip
 
 
@@ -53,12 +53,14 @@ INPUTS: tuple[Callable[[], tuple[Any, ...]], ...] = (
     lambda: (_ids(50, 4, 6),),
     lambda: (_t(4, 16), _t(4, 16)),
     lambda: (_t(4, 6, 16), _t(4, 6, 16)),
-    lambda: (_t(4, 16), _ids(16, 4)),
+    lambda: (_t(4, 16), _ids(10, 4)),
     lambda: (_t(4, 16), _t(4, 16), _t(4, 16)),
     lambda: (_t(6, 4, 16), _t(6, 4, 16), _t(6, 4, 16)),
     lambda: (_t(4, 16), _t(4, 16), _ids(1, 4) * 2 + 1),
     lambda: (_t(16), _t(16), _ids(1, 16) * 2 + 1),
+    lambda: (_t(4, 16), _ids(2, 4, 16) - 1),
     _ctc,
+    lambda: (6,),  # a bias by the number of positions
 )
 
 
@@ -71,13 +73,18 @@ OF_LAYER: dict[str, dict[str, Any]] = {
     "LogSoftmax": {"dim": -1},
     "MaxUnpool1d": {"kernel_size": 2},
     "MaxUnpool2d": {"kernel_size": 2},
+    "RotaryPositions": {"dim": 16},
     "Softmax": {"dim": -1},
     "Softmin": {"dim": -1},
+    "Transformer": {
+        "d_model": 16, "nhead": 2, "num_encoder_layers": 1, "num_decoder_layers": 1,
+        "dim_feedforward": 32,
+    },
     "Unflatten": {"dim": 1, "unflattened_size": (2, 8)},
     "Upsample": {"scale_factor": 2},
     "UpsamplingBilinear2d": {"scale_factor": 2},
     "UpsamplingNearest2d": {"scale_factor": 2},
-}
+}  # fmt: skip
 
 
 def build(layer: type) -> Any:

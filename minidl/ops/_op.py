@@ -115,6 +115,8 @@ class Op:
 
         A product has one product for each gradient; an op of one array has one derivative.
         """
+        if not cls.differentiable:
+            return 0
         arrays = sum(1 for shape in shapes if shape)
         return min(2, arrays) * cls.flops(*shapes, **settings)
 

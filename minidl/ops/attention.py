@@ -110,7 +110,7 @@ class ScaledDotProductAttention(Op):
         return p @ v
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Two products, and five operations for each softmax element; causal ones are fewer."""
         q, k, v = shapes[:3]
         lead = np.broadcast_shapes(q[:-2], k[:-2], v[:-2])

@@ -63,7 +63,7 @@ class EmbeddingBag(Op):
         return rows.add_rows(bag, 0, (len(indptr) - 1, weight.shape[1]))
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """A multiplication and an addition for each row and column."""
         return 2 * shapes[2][0] * shapes[0][1]
 
@@ -101,6 +101,6 @@ class EmbeddingBagMax(Op):
         return dweight, None, None
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """A comparison for each row and column."""
         return shapes[1][0] * shapes[0][1]

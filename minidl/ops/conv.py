@@ -99,8 +99,9 @@ class Conv(Op):
 
     @classmethod
     def flops(cls, *shapes, **settings):
-        """Those of stride 1 and a padding that keeps the size."""
-        return _products(shapes[0], shapes[1])
+        """Every weight at every position of out, or of x if `size` is not given."""
+        x, weight = shapes[:2]
+        return _products((x[0], x[1], *settings.get("size", x[2:])), weight)
 
 
 class ConvTranspose(Op):
@@ -185,9 +186,10 @@ class ConvWeight(Op):
 
     @classmethod
     def flops(cls, *shapes, **settings):
-        """At least these: each pair of channels at each position, for a kernel of one tap."""
+        """Each pair of channels of a group, at each position and tap (one, if not given)."""
         x, y = shapes
-        return 2 * math.prod(y) * x[1]
+        taps = math.prod(settings.get("kernel", ()))
+        return 2 * math.prod(y) * (x[1] // settings.get("groups", 1)) * taps
 
 
 class Im2Col(Op):

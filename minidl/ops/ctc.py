@@ -92,6 +92,6 @@ class CTC(Op):
         return out
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """Four exponentials or logarithms and five more for each step and place."""
         return 9 * shapes[0][0] * shapes[0][1] * (2 * shapes[1][1] + 1)

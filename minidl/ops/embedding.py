@@ -52,3 +52,17 @@ class Embedding(Op):
     def flops(cls, *shapes, **settings):
         """None: rows are only copied."""
         return 0
+
+    @classmethod
+    def bytes(cls, *arrays):
+        """The ids, and each row that is read and written."""
+        return _moved(*arrays)
+
+    @classmethod
+    def bytes_backward(cls, *arrays):
+        """As forward, and a dense gradient of the whole table."""
+        return _moved(*arrays) + arrays[0].nbytes
+
+
+def _moved(weight, ids):
+    return ids.nbytes + 2 * ids.size * weight[:1].nbytes

@@ -69,7 +69,7 @@ class Solve(Op):
         return da, sum_to(db, shape) if needs[1] else None
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """2/3 N^3 for the factors, 2 N^2 for each column."""
         return _cube(shapes[0], 2 / 3) + 2 * math.prod(shapes[1]) * shapes[0][-1]
 
@@ -95,7 +95,7 @@ class Inverse(Op):
         return (-(t(out) @ dout @ t(out)),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """2 N^3."""
         return _cube(shapes[0], 2)
 
@@ -126,7 +126,7 @@ class Det(Op):
         return (scale * t(_math.inverse(a)),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """2/3 N^3."""
         return _cube(shapes[0], 2 / 3)
 
@@ -169,7 +169,7 @@ class SLogDet(Op):
         return (dlog.reshape((*a.shape[:-2], 1, 1)) * t(inverse),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """2/3 N^3."""
         return _cube(shapes[0], 2 / 3)
 
@@ -204,7 +204,7 @@ class Cholesky(Op):
         return ((s + t(s)) / 2,)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """1/3 N^3."""
         return _cube(shapes[0], 1 / 3)
 
@@ -247,7 +247,7 @@ class QR(Op):
         return (t(_math.solve(r, t(above))),)  # x r^-T = (r^-1 x^T)^T
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """2 N M^2, and as much for q."""
         return 4 * math.prod(shapes[0]) * shapes[0][-1]
 
@@ -289,7 +289,7 @@ class Eigh(Op):
         return (v @ middle @ t(v),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """About 9 N^3 (Golub & Van Loan, Matrix Computations, section 8.3)."""
         return _cube(shapes[0], 9)
 
@@ -321,7 +321,7 @@ class PInverse(Op):
         return (da - t(out) @ dout @ t(out),)
 
     @classmethod
-    def flops(cls, *shapes):
+    def flops(cls, *shapes, **settings):
         """As SVD, and a product."""
         rows, columns = sorted(shapes[0][-2:], reverse=True)
         return math.prod(shapes[0][:-2]) * (6 * rows * columns**2 + 8 * columns**3)

@@ -50,5 +50,47 @@ def test_a_page_to_read(name):
     for case in CASES[name](np.random.default_rng(0)) if name in CASES else ():
         shapes = [np.shape(a) for a in case.arrays]
         arrays = [a for a in case.arrays if isinstance(a, np.ndarray)]
-        assert isinstance(op.flops(*shapes), (int, np.integer)), f"{name}: flops(*shapes) -> int"
+        work = op.flops(*shapes), op.flops(*shapes, **case.settings)
+        work += (op.flops_backward(*shapes, **case.settings),)
+        for count in work:
+            assert isinstance(count, (int, np.integer)), f"{name}: flops(*shapes, **settings)"
+            assert count >= 0
         assert op.bytes(*arrays) >= 0
+        assert op.bytes_backward(*arrays) >= 0
+        if not op.differentiable:
+            assert op.flops_backward(*shapes) == op.bytes_backward(*arrays) == 0
+
+
+# (op, shapes, settings, multiplications and additions forward, and backward), counted by hand
+HAND_COUNTED = [
+    ("Add", [(3, 4), (4,)], {}, 3 * 4, 2 * 3 * 4),
+    ("MatMul", [(2, 3), (3, 4)], {}, 2 * 2 * 3 * 4, 2 * (2 * 2 * 3 * 4)),
+    ("MatMul", [(5, 1, 2, 3), (7, 3, 4)], {}, 5 * 7 * 2 * 2 * 3 * 4, 2 * 5 * 7 * 2 * 2 * 3 * 4),
+    ("Linear", [(6, 5, 3), (4, 3), (4,)], {}, 2 * 30 * 3 * 4, 2 * (2 * 30 * 3 * 4)),
+    # 5 places of a kernel of 3 with stride 2 on 11 numbers; 2 images, 4 channels to 6
+    ("Conv", [(2, 4, 11), (6, 4, 3), ()], {"size": (5,)}, 2 * 2 * 5 * 6 * 4 * 3, None),
+    # in 2 groups: each of the 6 channels sees 2
+    ("Conv", [(2, 4, 11), (6, 2, 3), ()], {"size": (5,)}, 2 * 2 * 5 * 6 * 2 * 3, None),
+    ("ConvTranspose", [(2, 4, 5), (4, 6, 3), ()], {"size": (11,)}, 2 * 2 * 5 * 6 * 4 * 3, None),
+    ("ConvWeight", [(2, 4, 11), (2, 6, 5)], {"kernel": (3,)}, 2 * 2 * 5 * 6 * 4 * 3, None),
+    ("Reshape", [(3, 4)], {"shape": (12,)}, 0, 0),
+]
+
+
+@pytest.mark.parametrize(("name", "shapes", "settings", "forward", "backward"), HAND_COUNTED)
+def test_flops_counted_by_hand(name, shapes, settings, forward, backward):
+    op = REGISTRY[name]
+    assert op.flops(*shapes, **settings) == forward
+    assert op.flops_backward(*shapes, **settings) == (2 * forward if backward is None else backward)
+
+
+def test_bytes_counted_by_hand():
+    x, row = np.zeros((6, 5), np.float32), np.zeros(5, np.float32)
+    assert REGISTRY["Mul"].bytes(x, x) == 3 * 120
+    assert REGISTRY["Mul"].bytes_backward(x, x) == 120 + 2 * 120 + 2 * 120  # dout, saved, gradients
+    assert REGISTRY["Exp"].bytes(x) == 2 * 120
+    assert REGISTRY["Exp"].bytes_backward(x) == 3 * 120  # dout, out, dx
+    assert REGISTRY["Add"].bytes(x, row) == 120 + 20 + 120
+    assert REGISTRY["Reshape"].bytes(x) == 0
+    ids = np.zeros(4, np.int64)
+    assert REGISTRY["Embedding"].bytes(x, ids) == 4 * 8 + 2 * 4 * 20

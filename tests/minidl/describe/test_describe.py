@@ -13,8 +13,8 @@ from minidl.describe.code import ROOT, kernels_of, ops_of
 from minidl.ops._op import REGISTRY
 
 PREFIX = {"op": "ops.", "layer": "nn.", "loss": "nn.", "kernel": "kernels."}
-NOT_RUN = {  # bases and containers: there is nothing to run
-    "Module", "ModuleDict", "ModuleList", "Parameter", "ParameterDict", "ParameterList",
+NOT_RUN = {  # bases, containers and parts: there is nothing to run
+    "KVCache", "Module", "ModuleDict", "ModuleList", "Parameter", "ParameterDict", "ParameterList",
     "RNNBase", "RNNCellBase",
 }  # fmt: skip
 
