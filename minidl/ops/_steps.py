@@ -12,6 +12,7 @@ import numpy as np
 
 from minidl.ops import _math
 from minidl.ops._op import empty
+from minidl.ops._product import product
 from minidl.ops._sums import sum_rows
 
 _BLOCK = 512
@@ -106,11 +107,11 @@ class WeightGradients:
         drecurrent = dgates if drecurrent is None else drecurrent
         need_x, need_ih, need_hh, need_b = self._needs
         if need_x:
-            np.matmul(dinput, self._w_ih, out=self.dx[s:e])
+            product(dinput, self._w_ih, out=self.dx[s:e])
         if need_ih:
-            self.dw_ih = _sum(self.dw_ih, dinput.T @ self._x[s:e])
+            self.dw_ih = _sum(self.dw_ih, product(dinput.T, self._x[s:e]))
         if need_hh:
-            self.dw_hh = _sum(self.dw_hh, drecurrent.T @ self._before[s:e])
+            self.dw_hh = _sum(self.dw_hh, product(drecurrent.T, self._before[s:e]))
         if need_b:
             self.db = _sum(self.db, sum_rows(dgates))
 

@@ -12,6 +12,7 @@ import numpy as np
 from minidl import kernels
 from minidl.ops import _math
 from minidl.ops._op import Op, empty
+from minidl.ops._product import product
 from minidl.ops._steps import States, Steps, WeightGradients, both_biases, start, unrolled
 
 
@@ -26,7 +27,7 @@ def _inputs(x, w_ih, steps, width, keep):
     def blocks():
         for first, last, spans in steps.blocks():
             part = gates[first:last] if keep else gates[: last - first]
-            np.matmul(x[first:last], w_ih.T, out=part[:, : len(w_ih)])
+            product(x[first:last], w_ih.T, out=part[:, : len(w_ih)])
             yield first, part, spans
 
     return gates, blocks()
@@ -64,7 +65,7 @@ class RNN(Op):
         for first, given, spans in blocks:
             for s, e in spans:
                 part = recurrent[: e - s]
-                np.matmul(h.enter(s, e), transposed, out=part)
+                product(h.enter(s, e), transposed, out=part)
                 run(given[s - first : e - first], part, bias, relu, h.after[s:e])
                 h.leave(s, e)
         saved = (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, h.before, h.after)
@@ -83,7 +84,7 @@ class RNN(Op):
             for s, e in spans:
                 n, own = e - s, dgates[s - first : e - first]
                 run(_at(dout, nothing, s, e), dh[:n], out[s:e], relu, own)
-                np.matmul(own, w_hh, out=dh[:n])
+                product(own, w_hh, out=dh[:n])
             sums.add(dgates, first, last)
         return sums.dx, dh, sums.dw_ih, sums.dw_hh, sums.db, sums.db, None
 
@@ -140,11 +141,11 @@ class LSTM(Op):
         for first, part, spans in blocks:
             for s, e in spans:
                 n, own = e - s, part[s - first : e - first]
-                np.matmul(h.enter(s, e), transposed, out=recurrent[:n])
+                product(h.enter(s, e), transposed, out=recurrent[:n])
                 to = h.after[s:e] if w_hr is None else inner[:n]
                 run(recurrent[:n], bias, c.enter(s, e), own, c.after[s:e], to)
                 if w_hr is not None:
-                    np.matmul(to, w_hr.T, out=h.after[s:e])
+                    product(to, w_hr.T, out=h.after[s:e])
                 h.leave(s, e)
                 c.leave(s, e)
         saved = (x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes)
@@ -169,15 +170,15 @@ class LSTM(Op):
                 own, later = _at(dout, nothing, s, e), dh[:n]
                 if w_hr is not None:
                     np.add(own, later, out=dprojected[s:e])
-                    np.matmul(dprojected[s:e], w_hr, out=dinner[:n])
+                    product(dprojected[s:e], w_hr, out=dinner[:n])
                     own, later = no_other[:n], dinner[:n]
                 run(own, later, gates[s:e], c_before[s:e], dc[:n], to)
-                np.matmul(to, w_hh, out=dh[:n])
+                product(to, w_hh, out=dh[:n])
             sums.add(dgates, first, last)
         dw_hr = None
         if needs[7]:
             i, f, g, o = np.split(gates, 4, axis=1)
-            dw_hr = dprojected.T @ (o * np.tanh(f * c_before + i * g))
+            dw_hr = product(dprojected.T, o * np.tanh(f * c_before + i * g))
         return sums.dx, dh, dc, sums.dw_ih, sums.dw_hh, sums.db, sums.db, dw_hr, None
 
     @staticmethod
@@ -237,7 +238,7 @@ class GRU(Op):
         for first, part, spans in blocks:
             for s, e in spans:
                 before, own = h.enter(s, e), part[s - first : e - first]
-                np.matmul(before, transposed, out=recurrent[: e - s])
+                product(before, transposed, out=recurrent[: e - s])
                 run(recurrent[: e - s], bias, before, own, h.after[s:e])
                 h.leave(s, e)
         saved = (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, gates, h.before, h.after)
@@ -259,7 +260,7 @@ class GRU(Op):
             for s, e in spans:
                 n, own = e - s, dgates[s - first : e - first]
                 run(_at(dout, nothing, s, e), back[:n], gates[s:e], before[s:e], dh[:n], own)
-                np.matmul(own[:, size:], w_hh, out=back[:n])
+                product(own[:, size:], w_hh, out=back[:n])
             sums.add(dgates, first, last, dgates[:, : 3 * size], dgates[:, size:])
         dh += back
         dw_ih, db = sums.dw_ih, sums.db
