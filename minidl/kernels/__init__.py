@@ -59,6 +59,10 @@ HOMES = {
         "attention_softmax",
         "attention_softmax_backward",
     ),
+    "attention_heads": (
+        "attention_heads_backward",
+        "attention_heads_forward",
+    ),
     "channels": (
         "channel_affine",
         "channel_combine",

@@ -14,6 +14,7 @@ import numpy as np
 from minidl import kernels
 from minidl.kernels.attention import STEP
 from minidl.ops._op import empty
+from minidl.ops._teams import share
 
 _ONE_THREAD = 262_144  # OpenBLAS starts threads where rows * columns * depth exceed this
 _WIDTH = 128  # columns of a block at most
@@ -54,9 +55,12 @@ class Plan:
             for g in range(0, self.G, self.g)
         ]
 
-    def threads(self) -> int:
-        work = self.N * self.G * self.L * self.S * (self.E + self.V)
-        return kernels.get_num_threads() if work >= _SHARED_FROM else 1
+    def share(self, work: Any, blocks: int, alone: bool = False) -> None:
+        """work(chunk, space) for all chunks, on several threads if it is worth that."""
+        chunks = self.chunks()
+        size = self.N * self.G * self.L * self.S * (self.E + self.V)
+        threads = 1 if alone or size < _SHARED_FROM else kernels.get_num_threads()
+        share(work, chunks, [self.space(blocks) for _ in range(min(threads, len(chunks)))])
 
     def four(self, x: Any) -> Any:
         """x (..., T, D) as (N, G or 1, T, D), without a copy where its strides allow."""

@@ -4,8 +4,9 @@ import numpy as np
 
 from minidl import kernels
 from minidl.ops._attention import Mask, Plan, part
+from minidl.ops._attention_heads import Heads
+from minidl.ops._math import zeros
 from minidl.ops._op import Op, empty, sum_to
-from minidl.ops._teams import share
 
 
 class ScaledDotProductAttention(Op):
@@ -21,9 +22,11 @@ class ScaledDotProductAttention(Op):
 
     The (L, S) matrix is never held: s is made block by block, its softmax gathered by the online
     recurrence (Milakov & Gimelshein 2018, arXiv:1805.02867), and backward makes the blocks again
-    from lse (Dao et al. 2022, arXiv:2205.14135). Blocks above the diagonal are skipped under
-    `causal`, where query i sees keys 0 … i. drop is 0 with probability dropout_p, else
-    1 / (1 - dropout_p); it is computed from `key` and the element's place, forward and backward.
+    from lse (Dao et al. 2022, arXiv:2205.14135). Sequences of up to 64 are one block a head, which
+    one kernel makes from end to end; of longer ones BLAS makes the products. Blocks above the
+    diagonal are skipped under `causal`, where query i sees keys 0 … i. drop is 0 with probability
+    dropout_p, else 1 / (1 - dropout_p); it is computed from `key` and the element's place, forward
+    and backward.
 
     A row that sees no key (all of s is -inf) gives 0 and no gradient; PyTorch gives NaN on most
     paths. Otherwise NaN and inf spread as in softmax.
@@ -39,24 +42,23 @@ class ScaledDotProductAttention(Op):
     def forward(q, k, v, mask, key, *, scale, causal, dropout_p, keep):
         plan = Plan(q, k, v, mask, causal)
         q4, k4, v4 = plan.four(q), plan.four(k), plan.four(v)
-        out = plan.like(np.broadcast_to(q4[..., :1], (plan.N, plan.G, plan.L, plan.V)))
-        if plan.V == plan.E and q4.shape[1] == plan.G:
-            out = plan.like(q4)
         lse = empty((plan.N, plan.G, plan.L), q.dtype)
-        cut = None if mask is None else Mask(mask, plan)
-
-        def work(chunk, space):
-            for rows in plan.row_blocks():
-                _attend(
-                    plan, chunk, rows, space, q4, k4, v4, cut, key, scale, dropout_p, out, lse
-                )
-
+        cut = None if mask is None or plan.empty else Mask(mask, plan)
         if plan.empty:
-            out[...] = 0
+            out = zeros((plan.N, plan.G, plan.L, plan.V), q.dtype)
+        elif Heads.fit(plan, q4, k4, v4, cut):
+            out = Heads(plan, q4, cut).forward(q4, k4, v4, key, scale, dropout_p, lse)
         else:
-            chunks = plan.chunks()
-            threads = min(plan.threads(), len(chunks))
-            share(work, chunks, [plan.space(1) for _ in range(threads)])
+            shape = (plan.N, plan.G, plan.L, plan.V)
+            out = plan.like(q4) if q4.shape == shape else empty(shape, q.dtype)
+
+            def work(chunk, space):
+                for rows in plan.row_blocks():
+                    _attend(
+                        plan, chunk, rows, space, q4, k4, v4, cut, key, scale, dropout_p, out, lse
+                    )
+
+            plan.share(work, 1)
         result = out.reshape(*plan.lead, plan.L, plan.V)
         return result, (q, k, v, mask, key, result, lse) if keep else None
 
@@ -64,28 +66,30 @@ class ScaledDotProductAttention(Op):
     def backward(dout, saved, needs, *, scale, causal, dropout_p):
         q, k, v, mask, key, out, lse = saved
         plan = Plan(q, k, v, mask, causal)
+        if plan.empty:
+            return *(
+                zeros(x.shape, x.dtype) if need else None for x, need in zip((q, k, v, mask), needs)
+            ), None  # fmt: skip
         q4, k4, v4 = plan.four(q), plan.four(k), plan.four(v)
         do, out = plan.four(dout), plan.four(out)
-        grads = [plan.like(x) if need else None for x, need in zip((q4, k4, v4), needs)]
         cut = None if mask is None else Mask(mask, plan)
         dmask = np.zeros_like(cut.array) if cut is not None and needs[3] else None
-
-        def work(chunk, space):
-            _attend_backward(
-                plan, chunk, space, q4, k4, v4, cut, key, scale, dropout_p, out, lse, do, grads,
-                dmask,
-            )  # fmt: skip
-
-        if plan.empty:
-            for grad in grads:
-                if grad is not None:
-                    grad[...] = 0
+        if dmask is None and Heads.fit(plan, q4, k4, v4, cut):
+            heads = Heads(plan, q4, cut)
+            grads = heads.backward(q4, k4, v4, key, scale, dropout_p, out, lse, do)
         else:
-            chunks = plan.chunks()
-            threads = 1 if needs[3] else min(plan.threads(), len(chunks))  # chunks share dmask
-            share(work, chunks, [plan.space(2) for _ in range(threads)])
+            grads = [plan.like(x) if need else None for x, need in zip((q4, k4, v4), needs)]
+
+            def work(chunk, space):
+                _attend_backward(
+                    plan, chunk, space, q4, k4, v4, cut, key, scale, dropout_p, out, lse, do,
+                    grads, dmask,
+                )  # fmt: skip
+
+            plan.share(work, 2, alone=dmask is not None)  # chunks share dmask
         parts = [
-            grad if grad is None else _narrowed(grad, x, plan) for grad, x in zip(grads, (q, k, v))
+            _narrowed(grad, x, plan) if need else None
+            for grad, x, need in zip(grads, (q, k, v), needs)
         ]
         return *parts, dmask if dmask is None else dmask.reshape(mask.shape), None
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from minidl import kernels
 from minidl.testing.kernels import KernelCase
 from tests.cases import _image_kernels, _norm_kernels
 
@@ -499,3 +500,43 @@ def bag_max(rng, dtype):
         out = np.empty((bags, width), dtype)
         inputs = [indptr, rng.integers(0, 50, ids), table]
         yield KernelCase(inputs, outputs=[out, np.zeros(out.shape, np.int64)], note=f"{bags} bags")
+
+
+def _heads(rng, dtype):
+    """(q, k, v, bias, key, p, scale, causal): lengths in and out of step, masks, dropout."""
+    key, none = rng.integers(0, 2**63, 1).astype(np.uint64), np.zeros((0, 0, 0, 0), dtype)
+    for n, g, length, keys, width, depth, causal, p in (
+        (0, 2, 3, 3, 4, 4, False, 0.0),
+        (1, 1, 1, 1, 1, 1, True, 0.0),
+        (2, 2, 5, 7, 3, 6, False, 0.3),
+        (3, 2, 50, 50, 32, 32, True, 0.0),
+        (2, 1, 33, 64, 8, 5, True, 0.2),
+        (2, 1, 61, 33, 5, 64, True, 0.0),
+    ):
+        q, k, v = (normal(rng, s, dtype) for s in (
+            (n, length, g, width), (n, keys, g, width), (n, keys, g, depth)))  # fmt: skip
+        yield q, k, v, none, key, p, 0.3, causal
+        bias = np.where(rng.random((n, 1, 1, keys)) < 0.3, dtype(-np.inf), dtype(0))
+        yield q, k, v, bias if n > 1 else none, key, p, 0.3, causal
+    wide = normal(rng, (1, 2, 9, 1), dtype)
+    q, k, v = (normal(rng, (2, 9, 2, 4), dtype) for _ in range(3))
+    yield q, k, v, wide, key, 0.0, 100.0, False
+
+
+@case("attention_heads_forward")
+def attention_heads_forward(rng, dtype):
+    for q, k, v, *settings in _heads(rng, dtype):
+        out = np.empty((*q.shape[:3], v.shape[3]), dtype)
+        lse = np.empty((q.shape[0], q.shape[2], q.shape[1]), dtype)
+        yield KernelCase([q, k, v, *settings], outputs=[out, lse], note=f"{q.shape}, {k.shape}")
+
+
+@case("attention_heads_backward")
+def attention_heads_backward(rng, dtype):
+    for q, k, v, *settings in _heads(rng, dtype):
+        out = np.empty((*q.shape[:3], v.shape[3]), dtype)
+        lse = np.empty((q.shape[0], q.shape[2], q.shape[1]), dtype)
+        if q.size:
+            kernels.attention_heads_forward.reference(q, k, v, *settings, out, lse)
+        inputs = [q, k, v, *settings, out, lse, normal(rng, out.shape, dtype)]
+        yield KernelCase(inputs, outputs=[q, k, v], note=f"{q.shape}, {k.shape}")
