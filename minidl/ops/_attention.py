@@ -3,7 +3,8 @@
 Arrays are brought to four axes (N, G, T, D): G are the heads that may share one key head (grouped
 queries), or just the last leading axis; N are all others. A chunk is a range of N and of G. Blocks
 are small enough to stay in a core's cache, and each product in them small enough that BLAS keeps to
-one thread, for the chunks are what the threads share (`_teams`).
+one thread: with blocks for all cores BLAS and the kernels waited for each other longer than one
+core takes alone (T = 4,096, 4 heads, d 32), and Python threads over chunks gained nothing either.
 """
 
 import math
@@ -11,15 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl import kernels
 from minidl.kernels.attention import STEP
 from minidl.ops._op import empty
-from minidl.ops._teams import share
 
 _ONE_THREAD = 262_144  # OpenBLAS starts threads where rows * columns * depth exceed this
 _WIDTH = 128  # columns of a block at most
-_ELEMENTS = 163_840  # logits of all heads of a block at most; smaller is worse, for Python's lock
-_SHARED_FROM = 4_000_000  # multiplications from which a second thread gains
+_ELEMENTS = 65_536  # logits of all heads of a block at most: 256 KB in float32
 
 
 class Chunk(NamedTuple):
@@ -28,7 +26,7 @@ class Chunk(NamedTuple):
 
 
 class Plan:
-    """The cut for given shapes; it does not depend on the number of threads."""
+    """The cut for given shapes."""
 
     def __init__(self, q, k, v, mask, causal):
         shapes = [q.shape[:-2], k.shape[:-2], v.shape[:-2]]
@@ -54,13 +52,6 @@ class Plan:
             for n in range(0, self.N, self.n)
             for g in range(0, self.G, self.g)
         ]
-
-    def share(self, work: Any, blocks: int, alone: bool = False) -> None:
-        """work(chunk, space) for all chunks, on several threads if it is worth that."""
-        chunks = self.chunks()
-        size = self.N * self.G * self.L * self.S * (self.E + self.V)
-        threads = 1 if alone or size < _SHARED_FROM else kernels.get_num_threads()
-        share(work, chunks, [self.space(blocks) for _ in range(min(threads, len(chunks)))])
 
     def four(self, x: Any) -> Any:
         """x (..., T, D) as (N, G or 1, T, D), without a copy where its strides allow."""
@@ -99,7 +90,7 @@ class Plan:
         return (((n * self.G + g) * self.L) + np.arange(*rows)).reshape(-1)
 
     def space(self, blocks: int) -> "Space":
-        """Memory for one thread, with so many blocks of logits."""
+        """Memory for the blocks of one pass, so many of them logits."""
         heads, depth = self.n * self.g, max(self.E, self.V)
         height, width = self.height, _padded(self.width)
         return Space(
@@ -113,7 +104,7 @@ def _padded(width: int) -> int:
 
 
 class Space:
-    """Memory that a thread uses again for each block; views of it are contiguous."""
+    """Memory that is used again for each block; views of it are contiguous."""
 
     def __init__(self, blocks: list[Any], vectors: list[Any]):
         self._blocks, self._vectors = blocks, vectors

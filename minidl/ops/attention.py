@@ -1,5 +1,7 @@
 """Scaled dot-product attention, by blocks of the logits."""
 
+from itertools import product
+
 import numpy as np
 
 from minidl import kernels
@@ -51,14 +53,12 @@ class ScaledDotProductAttention(Op):
         else:
             shape = (plan.N, plan.G, plan.L, plan.V)
             out = plan.like(q4) if q4.shape == shape else empty(shape, q.dtype)
-
-            def work(chunk, space):
-                for rows in plan.row_blocks():
+            space = plan.space(1)
+            with np.errstate(all="ignore"):
+                for chunk, rows in product(plan.chunks(), plan.row_blocks()):
                     _attend(
                         plan, chunk, rows, space, q4, k4, v4, cut, key, scale, dropout_p, out, lse
                     )
-
-            plan.share(work, 1)
         result = out.reshape(*plan.lead, plan.L, plan.V)
         return result, (q, k, v, mask, key, result, lse) if keep else None
 
@@ -79,14 +79,12 @@ class ScaledDotProductAttention(Op):
             grads = heads.backward(q4, k4, v4, key, scale, dropout_p, out, lse, do)
         else:
             grads = [plan.like(x) if need else None for x, need in zip((q4, k4, v4), needs)]
-
-            def work(chunk, space):
+            space = plan.space(2)
+            for chunk in plan.chunks():
                 _attend_backward(
                     plan, chunk, space, q4, k4, v4, cut, key, scale, dropout_p, out, lse, do,
                     grads, dmask,
                 )  # fmt: skip
-
-            plan.share(work, 2, alone=dmask is not None)  # chunks share dmask
         parts = [
             _narrowed(grad, x, plan) if need else None
             for grad, x, need in zip(grads, (q, k, v), needs)
@@ -219,16 +217,16 @@ def _add(target, x, y, space, first):
     """target += x @ y, or = for the first time; heads that share a target are summed."""
     shape = (*np.broadcast_shapes(x.shape[:2], y.shape[:2]), x.shape[-2], y.shape[-1])
     if shape != target.shape:
-        product = np.matmul(x, y).sum(axis=1, keepdims=True)
+        more = np.matmul(x, y).sum(axis=1, keepdims=True)
     elif first:
         np.matmul(x, y, out=target)
         return
     else:
-        product = np.matmul(x, y, out=space.vectors(1, shape))
+        more = np.matmul(x, y, out=space.vectors(1, shape))
     if first:
-        target[...] = product
+        target[...] = more
     else:
-        target += product
+        target += more
 
 
 def _narrowed(grad, x, plan):

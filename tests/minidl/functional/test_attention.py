@@ -133,8 +133,9 @@ def test_logits_of_10_000_do_not_overflow(rng, dtype):
     np.testing.assert_allclose(got[0], naive(q, k, v, scale=1.0)[0], rtol=1e-3, atol=1e-3)
 
 
-def test_nan_and_inf_stay_in_their_rows(rng):
-    q, k, v = (rng.standard_normal((1, 6, 3)) for _ in range(3))
+@pytest.mark.parametrize("length", [6, 600])
+def test_nan_and_inf_stay_in_their_rows(rng, length):
+    q, k, v = (rng.standard_normal((1, length, 3)) for _ in range(3))
     q[0, 2, 0], q[0, 4, 1] = np.nan, np.inf
     out = ours(q, k, v)[0][0]
     assert np.isnan(out[[2, 4]]).all()
