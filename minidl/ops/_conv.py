@@ -15,6 +15,7 @@ import numpy as np
 from minidl import kernels
 from minidl.ops import _math
 from minidl.ops._op import empty
+from minidl.ops._product import product
 from minidl.typing import Array
 
 Geometry = tuple[int, int, int, int, int, int]
@@ -40,14 +41,14 @@ def correlate(x: Array, weight: Array, bias: Array | None, size, geometry, group
         return out
     if size == (1, 1) and groups == 1 and _covers(x.shape, weight.shape, geometry):
         rows = out.reshape(images, outputs)
-        np.matmul(x.reshape(images, -1), weight.reshape(outputs, -1).T, out=rows)
+        product(x.reshape(images, -1), weight.reshape(outputs, -1).T, out=rows)
         return out if bias is None else _plus(out, bias)
     if _is_point(weight.shape, geometry) and size[0] * size[1] >= POINTWISE_FROM:
         matrix = weight.reshape(groups, outputs // groups, thin)
         planes = x.reshape(images, groups, thin, -1)
         if groups == 1:
             matrix, planes = matrix[0], planes[:, 0]
-        np.matmul(matrix, planes, out=out.reshape(*planes.shape[:-2], outputs // groups, -1))
+        product(matrix, planes, out=out.reshape(*planes.shape[:-2], outputs // groups, -1))
         return out if bias is None else _plus(out, bias)
     start = np.zeros(outputs, x.dtype) if bias is None else np.ascontiguousarray(bias)
     if thin == 1 and groups > 1:
@@ -79,7 +80,7 @@ def spread(g: Array, weight: Array, bias: Array | None, size, geometry, groups) 
         return out
     if g.shape[2:] == (1, 1) and groups == 1 and _covers(out.shape, weight.shape, geometry):
         rows = out.reshape(images, -1)
-        np.matmul(g.reshape(images, outputs), weight.reshape(outputs, -1), out=rows)
+        product(g.reshape(images, outputs), weight.reshape(outputs, -1), out=rows)
         return out if bias is None else _plus(out, bias)
     if _is_point(weight.shape, geometry) and size == g.shape[2:]:
         return correlate(g, _swapped(weight, groups), bias, size, geometry, groups)
@@ -116,7 +117,7 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
         out[...] = 0
         return out
     if size == (1, 1) and groups == 1 and _covers(x.shape, out.shape, geometry):
-        np.matmul(g.reshape(images, outputs).T, x.reshape(images, -1), out=out.reshape(outputs, -1))
+        product(g.reshape(images, outputs).T, x.reshape(images, -1), out=out.reshape(outputs, -1))
         return out
     if thin == 1 and groups > 1:
         run = _math.suited(kernels.depthwise_weight, g)
@@ -243,9 +244,9 @@ def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
     if out is None:
         out = scratch((a.shape[0], a.shape[1], b.shape[2]), a.dtype, "product")
     if len(a) == 1:
-        np.matmul(a[0], b[0], out=out[0])
+        product(a[0], b[0], out=out[0])
     else:
-        np.matmul(a, b, out=out)
+        product(a, b, out=out)
     return out
 
 
