@@ -88,10 +88,10 @@ def measure(rounds, **settings):
     return results["minidl"], ratio(results, "torch") if "torch" in results else None
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="three rounds, to see that it runs")
-    rounds = 3 if parser.parse_args().smoke else 30
+    rounds = 3 if parser.parse_args(argv).smoke else 30
     summary: dict = {}
     best: dict = {}
     for rows in (FEW, MANY):
