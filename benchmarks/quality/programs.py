@@ -110,9 +110,12 @@ def compare(name: str, steps: int = 50) -> dict[str, float]:
     """The gaps of one program: float64; float32 after 5 and all steps; torch's own in float32."""
     import torch
 
-    threads = torch.get_num_threads()
+    import minidl
+
+    threads, own_threads = torch.get_num_threads(), minidl.get_num_threads()
     try:
         torch.set_num_threads(1)
+        minidl.set_num_threads(1)  # two pools in one process hold each other up
         flat = {}
         for dtype in ("float64", "float32"):
             (theirs, told), start = run(name, "torch", dtype, steps)
@@ -124,6 +127,7 @@ def compare(name: str, steps: int = 50) -> dict[str, float]:
         (twice, _), _ = run(name, "torch", "float32", steps, start)
     finally:
         torch.set_num_threads(threads)
+        minidl.set_num_threads(own_threads)
     ours, theirs = flat["float32"]
     return {
         "float64": gap(*flat["float64"]),

@@ -90,7 +90,7 @@ OF_LAYER: dict[str, dict[str, Any]] = {
 def build(layer: type) -> Any:
     """An example of a layer; a TypeError names the argument that has no example."""
     given = dict(OF_LAYER.get(layer.__name__, {}))
-    for name, parameter in list(inspect.signature(layer.__init__).parameters.items())[1:]:
+    for name, parameter in inspect.signature(layer).parameters.items():
         if name in given:
             continue
         if parameter.default is parameter.empty and parameter.kind not in (2, 4):

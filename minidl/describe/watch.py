@@ -10,6 +10,7 @@ import numpy as np
 
 import minidl
 from minidl import functional as F
+from minidl import nn
 from minidl.describe.code import ops_of, samplers
 from minidl.describe.names import entries
 from minidl.ops._op import REGISTRY, Op
@@ -55,7 +56,7 @@ CALLS: dict[str, Callable[[], Any]] = {
         _t(16, 32, 14, 14), _t(32, 16, 4, 4), stride=2, padding=1
     ),
     "cross_entropy": lambda: F.cross_entropy(_t(256, 1000), _ids(1000, 256)),
-    "dropout": lambda: F.dropout(_t(1000, 1000), 0.1),
+    "dropout": lambda: nn.functional.dropout(_t(1000, 1000), 0.1),
     "embedding": lambda: F.embedding(_ids(10000, 64, 32), _t(10000, 64)),
     "group_norm": lambda: F.group_norm(_t(16, 32, 28, 28), 8, _t(32), _t(32)),
     "layer_norm": lambda: F.layer_norm(_t(2048, 256), (256,), _t(256), _t(256)),
@@ -66,12 +67,12 @@ CALLS: dict[str, Callable[[], Any]] = {
     "nll_loss": lambda: F.nll_loss(_t(256, 1000), _ids(1000, 256)),
     "reshape": lambda: F.reshape(_t(1000, 1000), (-1,)),
     "scaled_dot_product_attention": _attention,
-    "softmax": lambda: F.softmax(_t(2048, 256), -1),
-    "log_softmax": lambda: F.log_softmax(_t(2048, 256), -1),
+    "softmax": lambda: nn.functional.softmax(_t(2048, 256), -1),
+    "log_softmax": lambda: nn.functional.log_softmax(_t(2048, 256), -1),
     "stack": lambda: F.stack([_t(1000, 500), _t(1000, 500)]),
     "svd": lambda: minidl.linalg.svd(_t(64, 64)),
     "transpose": lambda: F.transpose(_t(1000, 1000), 0, 1),
-    "where": lambda: F.where(_t(1000, 1000) > 0.5, _t(1000, 1000), _t(1000, 1000)),
+    "where": lambda: F.where(_t(1000, 1000).gt(0.5), _t(1000, 1000), _t(1000, 1000)),
 }
 
 

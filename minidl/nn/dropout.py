@@ -15,7 +15,7 @@ class Dropout(Module):
     Srivastava et al. 2014. The masks come from minidl's default generator.
     """
 
-    _function = staticmethod(F.dropout)
+    _function = "dropout"
 
     def __init__(self, p: float = 0.5, inplace: bool = False):
         super().__init__()
@@ -24,7 +24,8 @@ class Dropout(Module):
         self.p, self.inplace = p, inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._function(input, self.p, self.training, self.inplace)
+        function = getattr(F, self._function)  # now, not before: a program may replace it
+        return function(input, self.p, self.training, self.inplace)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
@@ -33,28 +34,28 @@ class Dropout(Module):
 class Dropout1d(Dropout):
     """In training each channel of x (N, C, L) or (C, L) is 0 with probability p, else scaled."""
 
-    _function = staticmethod(F.dropout1d)
+    _function = "dropout1d"
 
 
 class Dropout2d(Dropout):
     """In training each channel of x (N, C, H, W) or (C, H, W) is 0 with probability p."""
 
-    _function = staticmethod(F.dropout2d)
+    _function = "dropout2d"
 
 
 class Dropout3d(Dropout):
     """In training each channel of x (N, C, D, H, W) or (C, D, H, W) is 0 with probability p."""
 
-    _function = staticmethod(F.dropout3d)
+    _function = "dropout3d"
 
 
 class AlphaDropout(Dropout):
     """Dropout that keeps mean 0 and variance 1, for SELU (Klambauer et al. 2017)."""
 
-    _function = staticmethod(F.alpha_dropout)
+    _function = "alpha_dropout"
 
 
 class FeatureAlphaDropout(Dropout):
     """`AlphaDropout` of whole channels of x (N, C, ...)."""
 
-    _function = staticmethod(F.feature_alpha_dropout)
+    _function = "feature_alpha_dropout"
