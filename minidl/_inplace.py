@@ -3,7 +3,7 @@
 `x.add_(y)` and `x[i] = v` write into x's storage. For the tape they are ordinary ops whose result
 takes x's place: x gets the new node, and the version of its storage goes up, so that a backward
 which saved the old values notices. If x is a view, its owner gets a new node, `WriteView`, and x
-and every other view of that owner find their own anew when next used (`_tensor.refresh`).
+and every other view of that owner find their own anew when next used (`_apply.refresh`).
 """
 
 from collections.abc import Sequence
@@ -11,18 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import (
-    Node,
-    Tensor,
-    _mode,
-    _tell,
-    apply1,
-    cast,
-    observers,
-    record,
-    recorders,
-    refresh,
-)
+from minidl._apply import _tell, apply1, cast, record, refresh
+from minidl._tensor import Node, Tensor, _mode, observers, recorders
 from minidl.ops.elementwise import Alias, Masked
 from minidl.ops.view import WriteView
 

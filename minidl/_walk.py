@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Node, Pick, Tensor, _mode, apply1, cast, refresh
+from minidl._apply import apply1, cast, refresh
+from minidl._tensor import Node, Pick, Tensor, _mode
 from minidl.ops.elementwise import Alias
 from minidl.sparse import RowSparse
 from minidl.typing import Array

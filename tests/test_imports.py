@@ -15,7 +15,7 @@ LAYERS = (
     ("minidl.kernels",),
     ("minidl.sparse", "minidl.dtypes", "minidl.random"),
     ("minidl.ops",),
-    ("minidl._tensor", "minidl._walk", "minidl._inplace"),
+    ("minidl._tensor", "minidl._apply", "minidl._walk", "minidl._inplace"),
     ("minidl.functional", "minidl.linalg"),
     ("minidl.autograd",),
     ("minidl.testing",),

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Node, Tensor, _mode, apply1, refresh
+from minidl._apply import apply1, refresh
+from minidl._tensor import Node, Tensor, _mode
 from minidl._walk import _walk
 from minidl.ops.elementwise import Alias
 from minidl.sparse import RowSparse

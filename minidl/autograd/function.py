@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from minidl import _tensor as engine
-from minidl._tensor import Node, Tensor, _mode, cast
+from minidl._apply import cast
+from minidl._tensor import Node, Tensor, _mode
 from minidl.autograd.modes import no_grad
 from minidl.ops._op import Op, sum_to
 

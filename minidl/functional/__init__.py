@@ -51,7 +51,7 @@ FAMILIES = (
     "statistics", "transcendental",
 )  # fmt: skip
 NN_FAMILIES = (
-    "activation", "attention", "bags", "convolution", "dropout", "layers", "losses_classification",
+    "activation", "attention", "bags", "convolution", "dropouts", "layers", "losses_classification",
     "losses_contrastive", "losses_ctc", "losses_gan", "losses_labels", "losses_ranking",
     "losses_regression", "normalization", "padding", "pooling", "positions", "resizing",
 )  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from minidl._tensor import Tensor, _mode, apply, cast
+from minidl._apply import apply, cast
+from minidl._tensor import Tensor, _mode
 from minidl.dtypes import float16, float32, get_default_dtype, result_dtype
 from minidl.ops.shape import Permute
 from minidl.typing import Array

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from minidl._apply import apply, apply1
 from minidl._inplace import before_change, overwrite
-from minidl._tensor import Tensor, apply, apply1, method
+from minidl._tensor import Tensor, method
 from minidl.functional.choice import where
 from minidl.functional.comparison import gt, le
 from minidl.functional.transcendental import sigmoid, tanh

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, apply1, apply2, cast, explained, method, record, recorders
+from minidl._apply import apply, apply1, apply2, cast, explained, record
+from minidl._tensor import Tensor, method, recorders
 from minidl.functional._common import as_tensor, common_dtype
 from minidl.ops import choice as more
 from minidl.ops import elementwise as ops

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, cast
+from minidl._apply import apply, cast
+from minidl._tensor import Tensor
 from minidl.dtypes import float16, float32
 from minidl.functional.choice import where
 from minidl.functional.comparison import logical_not, logical_or
-from minidl.functional.dropout import dropout
+from minidl.functional.dropouts import dropout
 from minidl.functional.layers import linear
 from minidl.functional.softmax import softmax
 from minidl.ops import attention as ops

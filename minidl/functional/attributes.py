@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from minidl._apply import cast
 from minidl._device import CPU, check_device, device
-from minidl._tensor import Tensor, cast, method
+from minidl._tensor import Tensor, method
 from minidl.dtypes import as_dtype
 from minidl.functional._common import one_axis
 from minidl.functional.shape import clone

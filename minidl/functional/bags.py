@@ -4,7 +4,8 @@ import warnings
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, apply1, record, recorders
+from minidl._apply import apply, apply1, record
+from minidl._tensor import Tensor, recorders
 from minidl.functional.layers import _limit_norms, check_ids
 from minidl.ops import bag as ops
 from minidl.ops.elementwise import Alias

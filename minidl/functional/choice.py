@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, cast, method
+from minidl._apply import apply, cast
+from minidl._tensor import Tensor, method
 from minidl.dtypes import get_default_dtype
 from minidl.functional._common import as_tensor, common_dtype
 from minidl.ops import choice as ops

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, method, record, recorders
+from minidl._apply import record
+from minidl._tensor import Tensor, method, recorders
 from minidl.dtypes import result_dtype
 from minidl.typing import Array
 

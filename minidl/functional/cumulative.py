@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, apply1, cast, method
+from minidl._apply import apply, apply1, cast
+from minidl._tensor import Tensor, method
 from minidl.dtypes import as_dtype, get_default_dtype
 from minidl.functional._common import ValuesIndices, chosen, numpy_names, one_axis
 from minidl.ops import cumulative as ops

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, method
+from minidl._apply import apply
+from minidl._tensor import Tensor, method
 from minidl.functional._common import common_dtype
 from minidl.functional.choice import where
 from minidl.functional.diagonals import tril, triu

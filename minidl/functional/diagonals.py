@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, method
+from minidl._apply import apply
+from minidl._tensor import Tensor, method
 from minidl.functional._common import one_axis
 from minidl.functional.shape import reshape
 from minidl.ops import view as views

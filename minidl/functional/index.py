@@ -4,22 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from minidl._apply import _ONE, _tell, apply, apply1, cast, record, refresh
 from minidl._inplace import changed, check_may_change, check_writable, overwrite, will_record
-from minidl._tensor import (
-    _ONE,
-    Node,
-    Tensor,
-    _mode,
-    _tell,
-    apply,
-    apply1,
-    cast,
-    method,
-    observers,
-    record,
-    recorders,
-    refresh,
-)
+from minidl._tensor import Node, Tensor, _mode, method, observers, recorders
 from minidl.functional._common import as_tensor, one_axis
 from minidl.functional._subscript import merged, parse, slice_key, stripped
 from minidl.functional.shape import expand, permute, reshape

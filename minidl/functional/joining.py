@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, cast, method
+from minidl._apply import apply, cast
+from minidl._tensor import Tensor, method
 from minidl.dtypes import result_dtype
 from minidl.functional._common import one_axis, sizes_of
 from minidl.functional.shape import atleast_1d, atleast_2d, atleast_3d, expand, reshape

@@ -3,7 +3,8 @@
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, record, recorders
+from minidl._apply import apply, record
+from minidl._tensor import Tensor, recorders
 from minidl.ops import embedding as embedding_ops
 from minidl.ops import linear as linear_ops
 from minidl.typing import Array

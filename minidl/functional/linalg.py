@@ -4,7 +4,8 @@ import math
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from minidl._tensor import Tensor, apply, cast
+from minidl._apply import apply, cast
+from minidl._tensor import Tensor
 from minidl.dtypes import as_dtype
 from minidl.functional import statistics
 from minidl.functional._common import axes_of, kept, numpy_names, one_axis, permuted

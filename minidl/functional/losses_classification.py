@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, apply2
+from minidl._apply import apply, apply2
+from minidl._tensor import Tensor
 from minidl.functional._common import common_dtype, in_float32
 from minidl.functional._losses import paired, reduced, reduction_of
 from minidl.functional.activation import logsigmoid

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply
+from minidl._apply import apply
+from minidl._tensor import Tensor
 from minidl.functional._losses import reduced
 from minidl.ops.ctc import CTC
 from minidl.typing import Array, IntArray

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply2
+from minidl._apply import apply2
+from minidl._tensor import Tensor
 from minidl.functional._common import common_dtype
 from minidl.functional._losses import reduced, reduction_of
 from minidl.functional.losses_classification import _class_weights, _rows_and_classes

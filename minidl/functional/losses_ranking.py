@@ -5,7 +5,8 @@
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply2
+from minidl._apply import apply2
+from minidl._tensor import Tensor
 from minidl.functional._common import in_float32
 from minidl.functional._losses import paired, reduced, reduction_of
 from minidl.ops import losses as ops

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply2, method
+from minidl._apply import apply2
+from minidl._tensor import Tensor, method
 from minidl.functional._common import axes_of, common_dtype, one_axis, permuted
 from minidl.ops.linear import MatMul
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, cast
+from minidl._apply import apply, cast
+from minidl._tensor import Tensor
 from minidl.dtypes import float16, float32
 from minidl.functional._common import in_float32
 from minidl.functional.joining import cat

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from minidl._tensor import Tensor, apply
+from minidl._apply import apply
+from minidl._tensor import Tensor
 from minidl.ops.pad import Pad
 from minidl.ops.resample import Resample
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, record, recorders
+from minidl._apply import apply, record
+from minidl._tensor import Tensor, recorders
 from minidl.functional.convolution import several, with_batch
 from minidl.ops import pool as ops
 from minidl.ops.index import PutFlat

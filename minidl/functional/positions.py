@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, record, recorders
+from minidl._apply import record
+from minidl._tensor import Tensor, recorders
 from minidl.dtypes import as_dtype, get_default_dtype
 from minidl.typing import Array
 

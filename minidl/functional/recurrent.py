@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply
-from minidl.functional.dropout import dropout as drop
+from minidl._apply import apply
+from minidl._tensor import Tensor
+from minidl.functional.dropouts import dropout as drop
 from minidl.functional.joining import cat, stack
 from minidl.ops import recurrent as ops
 from minidl.typing import IntArray

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, apply1, cast, method, record, recorders
+from minidl._apply import apply, apply1, cast, record
+from minidl._tensor import Tensor, method, recorders
 from minidl.dtypes import as_dtype, get_default_dtype
 from minidl.functional._common import (
     ValuesIndices,

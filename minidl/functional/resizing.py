@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply
+from minidl._apply import apply
+from minidl._tensor import Tensor
 from minidl.functional._common import permuted
 from minidl.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 from minidl.ops.resample import Resample

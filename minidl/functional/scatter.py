@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from minidl._apply import apply, apply1, cast, record
 from minidl._inplace import overwrite
-from minidl._tensor import Tensor, apply, apply1, cast, method, record, recorders
+from minidl._tensor import Tensor, method, recorders
 from minidl.functional._common import as_tensor, one_axis
 from minidl.functional._subscript import in_range
 from minidl.functional.shape import expand, reshape

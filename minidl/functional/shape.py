@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, apply1, method, shares_storage
+from minidl._apply import apply, apply1, shares_storage
+from minidl._tensor import Tensor, method
 from minidl.functional._common import axes_of, one_axis, sizes_of
 from minidl.ops import shape as ops
 

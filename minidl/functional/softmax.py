@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from minidl._tensor import Tensor, apply1, cast, method
+from minidl._apply import apply1, cast
+from minidl._tensor import Tensor, method
 from minidl.dtypes import as_dtype
 from minidl.functional._common import in_float32, one_axis
 from minidl.ops import softmax as ops

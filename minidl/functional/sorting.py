@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl._tensor import Tensor, method, record, recorders
+from minidl._apply import record
+from minidl._tensor import Tensor, method, recorders
 from minidl.functional._common import ValuesIndices, chosen, numpy_names, one_axis
 from minidl.typing import Array
 

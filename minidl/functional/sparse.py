@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from minidl._tensor import Tensor, apply, method
+from minidl._apply import apply
+from minidl._tensor import Tensor, method
 from minidl.ops import sparse as ops
 from minidl.sparse import CSR
 

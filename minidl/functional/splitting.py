@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import _ONE, Node, Pick, Tensor, _mode, _tell, method, observers
+from minidl._apply import _ONE, _tell
+from minidl._tensor import Node, Pick, Tensor, _mode, method, observers
 from minidl.functional._common import one_axis
 from minidl.functional.index import view_at
 from minidl.ops.view import Sections

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, cast, method
+from minidl._apply import apply, cast
+from minidl._tensor import Tensor, method
 from minidl.dtypes import as_dtype
 from minidl.functional._common import (
     ValuesIndices,

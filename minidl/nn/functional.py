@@ -7,7 +7,7 @@ from minidl.functional.activation import *  # noqa: F403
 from minidl.functional.attention import *  # noqa: F403
 from minidl.functional.bags import *  # noqa: F403
 from minidl.functional.convolution import *  # noqa: F403
-from minidl.functional.dropout import *  # noqa: F403
+from minidl.functional.dropouts import *  # noqa: F403
 from minidl.functional.layers import *  # noqa: F403
 from minidl.functional.losses_classification import *  # noqa: F403
 from minidl.functional.losses_contrastive import *  # noqa: F403

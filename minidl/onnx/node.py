@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply, cast
+from minidl._apply import apply, cast
+from minidl._tensor import Tensor
 from minidl.ops.elementwise import Alias
 from minidl.typing import Array
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from minidl import functional
-from minidl._tensor import Tensor, apply
+from minidl._apply import apply
+from minidl._tensor import Tensor
 from minidl._walk import grad
 from minidl.ops._op import Op
 from minidl.typing import Array

@@ -16,7 +16,8 @@ import numpy as np
 
 from minidl import _tensor as engine
 from minidl import random
-from minidl._tensor import Node, Tensor, _mode, refresh
+from minidl._apply import refresh
+from minidl._tensor import Node, Tensor, _mode
 from minidl._walk import _walk
 from minidl.autograd._pull import flatten
 from minidl.autograd.modes import enable_grad

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import Tensor, func
-from minidl._tensor import apply
+from minidl._apply import apply
 from minidl.ops._op import REGISTRY
 from tests.contracts.test_ops import CASES
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply
+from minidl._apply import apply
+from minidl._tensor import Tensor
 from minidl.onnx.node import axis_of, constant, is_float, numbers, operator
 from minidl.ops import index as ops
 from minidl.typing import Array

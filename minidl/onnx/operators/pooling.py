@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 import minidl.functional as F
-from minidl._tensor import Tensor, apply
+from minidl._apply import apply
+from minidl._tensor import Tensor
 from minidl.onnx.node import constant, is_float, operator
 from minidl.onnx.operators.windows import counts, spread, windows_of
 from minidl.ops import index as index_ops

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 import minidl.functional as F
-from minidl._tensor import Tensor, apply
+from minidl._apply import apply
+from minidl._tensor import Tensor
 from minidl.onnx.node import (
     NodeView,
     axes_of,

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 import minidl.functional as F
-from minidl._tensor import Tensor, apply
+from minidl._apply import apply
+from minidl._tensor import Tensor
 from minidl.onnx.node import NodeView, axis_of, constant, is_float, numbers, operator, to_dtype
 from minidl.ops import index as index_ops
 from minidl.typing import Array

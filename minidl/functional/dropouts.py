@@ -5,7 +5,8 @@ Masks come from minidl's default generator.
 
 import numpy as np
 
-from minidl._tensor import Tensor, apply
+from minidl._apply import apply
+from minidl._tensor import Tensor
 from minidl.ops import dropout as ops
 from minidl.typing import Array
 
