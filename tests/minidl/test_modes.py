@@ -5,6 +5,12 @@ import pytest
 import minidl
 from minidl import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 
+
+def _name(switch):
+    """The same in every process, unlike an object's address."""
+    return getattr(switch, "__name__", f"{type(switch).__name__}()")
+
+
 SWITCHES = [no_grad, no_grad(), inference_mode, inference_mode(), set_grad_enabled]
 
 
@@ -14,7 +20,7 @@ def recording():
     assert is_grad_enabled()
 
 
-@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+@pytest.mark.parametrize("switch", SWITCHES, ids=_name)
 def test_of_a_function(switch):
     if switch is set_grad_enabled:
         switch = set_grad_enabled(False)
@@ -33,7 +39,7 @@ def test_of_a_function(switch):
     assert is_grad_enabled()
 
 
-@pytest.mark.parametrize("switch", [no_grad, no_grad(), inference_mode()], ids=str)
+@pytest.mark.parametrize("switch", [no_grad, no_grad(), inference_mode()], ids=_name)
 def test_of_a_generator(switch):
     log = []
 
