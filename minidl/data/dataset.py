@@ -124,6 +124,44 @@ class ConcatDataset(Dataset[T_co]):
         return self.cumulative_sizes[-1]
 
 
+class ChainDataset(IterableDataset[T_co]):
+    """One iterable data set after the other."""
+
+    def __init__(self, datasets: Iterable[Dataset[T_co]]):
+        self.datasets = list(datasets)
+
+    def __iter__(self) -> Iterator[T_co]:
+        for dataset in self.datasets:
+            yield from dataset  # type: ignore[misc]
+
+
+class StackDataset(Dataset[Any]):
+    """Data sets of equal length side by side: sample i has the sample i of each.
+
+    Given one by one, samples are tuples; given by name, dicts.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        if bool(args) == bool(kwargs):
+            raise ValueError("StackDataset: give data sets, either one by one or all by name")
+        self.datasets: Any = args or kwargs
+        lengths = {len(dataset) for dataset in args or kwargs.values()}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"StackDataset: the data sets have {_listed(sorted(lengths))} samples; all must "
+                "have as many"
+            )
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: dataset[index] for name, dataset in self.datasets.items()}
+        return tuple([dataset[index] for dataset in self.datasets])
+
+    def __len__(self) -> int:
+        first, *_ = self.datasets.values() if isinstance(self.datasets, dict) else self.datasets
+        return len(first)
+
+
 def random_split(
     dataset: Dataset[T_co],
     lengths: Sequence[float],

@@ -2,6 +2,7 @@
 
     grad, grad_and_value        of a scalar function
     vjp, jvp                    v^T J and J v
+    linearize                   J v for many v at one point
     jacrev, jacfwd              J, by rows and by columns
     hessian, hvp                second derivatives, and H v without H
     vmap                        a function over an axis, element by element
@@ -30,10 +31,11 @@ from minidl.func.transforms import (
     jacfwd,
     jacrev,
     jvp,
+    linearize,
     vjp,
 )
 
 __all__ = [
     "functional_call", "grad", "grad_and_value", "hessian", "hvp", "jacfwd", "jacrev", "jvp",
-    "stack_module_state", "vjp", "vmap",
+    "linearize", "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip

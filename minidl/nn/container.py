@@ -256,6 +256,43 @@ class ParameterDict(Module):
         """The parameters."""
         return self._parameters.values()
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """The parameter of this name, else the default."""
+        return self._parameters.get(key, default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The parameter of this name; if there is none, the default is put in first."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: str) -> Any:
+        """Take a parameter out, and return it."""
+        return self._parameters.pop(key)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take the last one out, and return (name, parameter)."""
+        return self._parameters.popitem()
+
+    def clear(self) -> None:
+        """Take all of them out."""
+        self._parameters.clear()
+
+    def copy(self) -> "ParameterDict":
+        """Another one, of the same parameters."""
+        return ParameterDict(self._parameters)
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> "ParameterDict":
+        """A new one, with a parameter of this value under each name."""
+        return ParameterDict(dict.fromkeys(keys, default))
+
+    def __or__(self, other: "ParameterDict") -> "ParameterDict":
+        return ParameterDict({**self._parameters, **other._parameters})
+
+    def __ior__(self, other: "ParameterDict") -> "ParameterDict":
+        self.update(other)
+        return self
+
     def update(self, parameters: Mapping[str, Any] | Iterable[Any]) -> None:
         """Put all of them in: a mapping, or (name, tensor) pairs."""
         pairs: Any = parameters.items() if hasattr(parameters, "items") else parameters

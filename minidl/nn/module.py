@@ -1,29 +1,27 @@
 """Module: parameters, buffers and submodules by name, and what can be done with all of them."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
-
-import numpy as np
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from minidl._device import check_device
 from minidl._tensor import HookHandle, Tensor
 from minidl.dtypes import as_dtype, float16, float32, float64
 from minidl.functional.attributes import is_device
 from minidl.nn._backward_hooks import Watch
+from minidl.nn._module_state import ModuleState
 from minidl.nn.parameter import Parameter
 
 _M = TypeVar("_M", bound="Module")
 
 
-class KeyReport(NamedTuple):
-    """What load_state_dict(strict=False) could not match."""
+class _WithKeywords:
+    """A hook that sees the keyword arguments of the call too."""
 
-    missing_keys: list[str]
-    unexpected_keys: list[str]
+    def __init__(self, hook: Callable[..., Any]):
+        self.hook = hook
 
 
-class Module:
+class Module(ModuleState):
     """Base of all layers and models.
 
         class Net(nn.Module):
@@ -56,6 +54,10 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         for pre in self._pre_hooks[:]:  # a copy: a hook may remove itself
+            if isinstance(pre, _WithKeywords):
+                given = pre.hook(self, args, kwargs)
+                args, kwargs = (args, kwargs) if given is None else given
+                continue
             given = pre(self, args)
             if given is not None:
                 args = given if isinstance(given, tuple) else (given,)
@@ -69,7 +71,10 @@ class Module:
             self._name_path(error)
             raise
         for post in self._post_hooks[:]:
-            given = post(self, args, out)
+            if isinstance(post, _WithKeywords):
+                given = post.hook(self, args, kwargs, out)
+            else:
+                given = post(self, args, out)
             out = out if given is None else given
         return out if watch is None else watch.outputs(out)
 
@@ -264,6 +269,20 @@ class Module:
             module = module._modules[name]
         return module
 
+    def set_submodule(self, target: str, module: "Module", strict: bool = False) -> None:
+        """Put a module at a path such as "encoder.0"; strict: only where one is already."""
+        path, _, name = target.rpartition(".")
+        if not name:
+            raise ValueError(f"set_submodule: {target!r} is no path to a submodule")
+        if strict:
+            self.get_submodule(target)
+        if not isinstance(module, Module):
+            raise TypeError(f"set_submodule: a Module is needed, got {type(module).__name__}")
+        parent = self.get_submodule(path)
+        if name not in parent._modules:
+            parent.add_module(name, module)
+        parent._modules[name] = module
+
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a path such as "encoder.0.weight"."""
         return self._found(target, "_parameters", "parameter")
@@ -352,75 +371,32 @@ class Module:
         """Itself: the CPU is the only device."""
         return self
 
-    # state
-
-    def state_dict(
-        self, *, prefix: str = "", keep_vars: bool = False
-    ) -> "OrderedDict[str, Tensor]":
-        """Parameters and persistent buffers by path, on the same memory.
-
-        They are off the tape, unless keep_vars: then they are the parameters themselves.
-        """
-        return OrderedDict(
-            (path, value if keep_vars else value.detach()) for path, value in self._state(prefix)
-        )
-
-    def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        for name, value in self._parameters.items():
-            if value is not None:
-                yield prefix + name, value
-        for name, value in self._buffers.items():
-            if value is not None and name not in self._transient:
-                yield prefix + name, value
-        for name, module in self._modules.items():
-            if module is not None:  # a module at two places is told twice, as in PyTorch
-                yield from module._state(f"{prefix}{name}.")
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> KeyReport:
-        """Copy values (Tensors or arrays) into the state, by path.
-
-        Every missing and unexpected key and every shape that differs is told in one error, before
-        anything is changed; strict=False allows missing and unexpected keys and returns them.
-        """
-        own = dict(self._state())
-        arrays = {
-            key: value.array if isinstance(value, Tensor) else np.asarray(value)
-            for key, value in state_dict.items()
-        }
-        missing = [key for key in own if key not in arrays]
-        unexpected = [key for key in arrays if key not in own]
-        shapes = [
-            f"{key}: the file has {arrays[key].shape}, the model {value.shape}"
-            for key, value in own.items()
-            if key in arrays and arrays[key].shape != value.shape
-        ]
-        faults = [f"different shapes: {'; '.join(shapes)}"] if shapes else []
-        if strict and missing:
-            faults.append(f"missing keys: {', '.join(missing)}")
-        if strict and unexpected:
-            faults.append(f"unexpected keys: {', '.join(unexpected)}")
-        if faults:
-            raise RuntimeError(
-                f"load_state_dict of {type(self).__name__}: {'. '.join(faults)}. Nothing was "
-                "changed; build the model with the settings of the saved one, or use strict=False"
-            )
-        for key, value in own.items():
-            if key in arrays:
-                value.array[...] = arrays[key]
-                value.version[0] += 1
-        return KeyReport(missing, unexpected)
-
     # hooks and text
 
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call hook(module, args) before forward; a result replaces args."""
-        self._pre_hooks.append(hook)
-        return HookHandle(self._pre_hooks, hook)
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call hook(module, args) before forward; a result replaces args.
 
-    def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call hook(module, args, output) after forward; a result replaces the output."""
-        self._post_hooks.append(hook)
-        return HookHandle(self._post_hooks, hook)
+        with_kwargs: hook(module, args, kwargs), whose result is (args, kwargs). prepend: before
+        the hooks that are there already.
+        """
+        return self._add_hook(self._pre_hooks, hook, prepend, with_kwargs)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call hook(module, args, output) after forward; a result replaces the output.
+
+        with_kwargs: hook(module, args, kwargs, output). prepend: before the hooks that are there.
+        """
+        return self._add_hook(self._post_hooks, hook, prepend, with_kwargs)
+
+    @staticmethod
+    def _add_hook(hooks: list[Any], hook: Any, prepend: bool, with_kwargs: bool) -> HookHandle:
+        entry = _WithKeywords(hook) if with_kwargs else hook
+        hooks.insert(0 if prepend else len(hooks), entry)
+        return HookHandle(hooks, entry)
 
     def register_full_backward_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call hook(module, grad_input, grad_output) in backward, with tuples of gradients.

@@ -3,23 +3,9 @@
 import numpy as np
 
 from minidl.testing.kernels import KernelCase
+from tests.cases._kernel_samples import ROWS, normal, sampler_table
 
-ROWS = ((0, 5), (1, 1), (3, 17), (301, 67))
-"""(N, D) of matrices; the last makes several pieces."""
-
-CASES = {}
-
-
-def case(name):
-    def add(sampler):
-        CASES[name] = sampler
-        return sampler
-
-    return add
-
-
-def normal(rng, shape, dtype):
-    return rng.standard_normal(shape).astype(dtype)
+CASES, case = sampler_table()
 
 
 @case("layer_norm_forward")

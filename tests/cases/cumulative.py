@@ -1,6 +1,5 @@
 """Inputs for the ops of `minidl.ops.cumulative`."""
 
-
 from tests.cases._case import Case
 
 SHAPES = ((5,), (3, 4), (0, 3), (2, 3, 1), (2, 0))

@@ -19,8 +19,6 @@ def power(rng):
     return cases
 
 
-
-
 CASES = {
     "Exp2": unary(any_number),
     "Expm1": unary(any_number),

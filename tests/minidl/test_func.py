@@ -372,3 +372,22 @@ def test_fused_ops():
             )
         )
     same(*out)
+
+
+def test_linearize_runs_the_function_once():
+    runs = []
+
+    def f(x, y):
+        runs.append(1)
+        return {"out": x * y, "sum": x.sum()}
+
+    x, y = minidl.tensor([1.0, 2.0]), minidl.tensor([3.0, 4.0])
+    out, push = func.linearize(f, x, y)
+    assert out["out"].tolist() == [3.0, 8.0]
+    for v in ([1.0, 0.0], [2.0, 5.0]):
+        pushed = push(minidl.tensor(v), minidl.tensor([1.0, 1.0]))
+        assert pushed["out"].tolist() == [3 * v[0] + 1, 4 * v[1] + 2]
+        assert pushed["sum"].item() == sum(v)
+    assert len(runs) == 1
+    with pytest.raises(ValueError, match="tangents must have the primals' shapes"):
+        push(x)

@@ -9,10 +9,13 @@ import minidl
 from minidl import random as mrandom
 from minidl.data import (
     BatchSampler,
+    ChainDataset,
     ConcatDataset,
+    DataLoader,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    StackDataset,
     Subset,
     SubsetRandomSampler,
     TensorDataset,
@@ -227,3 +230,31 @@ def test_random_state():
             minidl.manual_seed(seed)
     with pytest.raises(ValueError, match="no state of a PCG64"):
         mrandom.set_rng_state({"bit_generator": "MT19937"})
+
+
+def test_iterables_in_a_chain():
+    class Count(IterableDataset):
+        def __iter__(self):
+            return iter(range(3))
+
+    chain = ChainDataset([Count(), Count()])
+    assert list(chain) == [0, 1, 2, 0, 1, 2]
+    assert list(chain) == list(chain)
+    batches = [batch.tolist() for batch in DataLoader(chain, batch_size=4)]
+    assert batches == [[0, 1, 2, 0], [1, 2]]
+
+
+def test_data_sets_side_by_side():
+    x, y = np.arange(6.0).reshape(3, 2), [7, 8, 9]
+    by_place, by_name = StackDataset(x, y), StackDataset(x=x, y=y)
+    assert len(by_place) == len(by_name) == 3
+    assert by_place[1][0].tolist() == [2.0, 3.0]
+    assert by_place[1][1] == 8
+    batch = next(iter(DataLoader(by_name, batch_size=2)))
+    assert batch["x"].shape == (2, 2)
+    assert batch["y"].tolist() == [7, 8]
+    with pytest.raises(ValueError, match="have 2, 3 samples"):
+        StackDataset(x, y[:2])
+    for args, kwargs in (((), {}), ((x,), {"y": y})):
+        with pytest.raises(ValueError, match="one by one or all by name"):
+            StackDataset(*args, **kwargs)

@@ -1,0 +1,184 @@
+"""Inputs for the kernels of recurrent layers, attention, CTC and embedding bags."""
+
+import numpy as np
+
+from minidl import kernels
+from minidl.testing.kernels import KernelCase
+from tests.cases._kernel_samples import normal, sampler_table
+
+CASES, case = sampler_table()
+
+
+BATCHES = ((0, 3), (1, 1), (5, 7), (70, 67))
+"""(B, H) of recurrent layers; the last makes several pieces."""
+
+
+@case("rnn_forward")
+def rnn_forward(rng, dtype):
+    for shape in BATCHES:
+        for relu in (False, True):
+            arrays = [normal(rng, shape, dtype) for _ in range(2)]
+            bias = normal(rng, shape[1], dtype)
+            yield KernelCase([*arrays, bias, relu], outputs=[arrays[0]], note=f"{shape}, {relu}")
+
+
+@case("rnn_backward")
+def rnn_backward(rng, dtype):
+    for shape in BATCHES:
+        for relu in (False, True):
+            arrays = [normal(rng, shape, dtype) for _ in range(3)]
+            yield KernelCase([*arrays, relu], outputs=[arrays[0]], note=f"{shape}, {relu}")
+
+
+@case("lstm_forward")
+def lstm_forward(rng, dtype):
+    for shape in BATCHES:
+        wide = (shape[0], 4 * shape[1])
+        recurrent, gates = normal(rng, wide, dtype), normal(rng, wide, dtype)
+        c = normal(rng, shape, dtype)
+        bias = normal(rng, wide[1], dtype)
+        yield KernelCase([recurrent, bias, c], state=[gates], outputs=[c, c], note=f"{shape}")
+
+
+@case("lstm_backward")
+def lstm_backward(rng, dtype):
+    for shape in BATCHES:
+        gates = rng.random((shape[0], 4 * shape[1])).astype(dtype)
+        dout, dh, c, dc = (normal(rng, shape, dtype) for _ in range(4))
+        yield KernelCase([dout, dh, gates, c], state=[dc], outputs=[gates], note=f"{shape}")
+
+
+@case("gru_forward")
+def gru_forward(rng, dtype):
+    for shape in BATCHES:
+        gates = normal(rng, (shape[0], 4 * shape[1]), dtype)
+        recurrent = normal(rng, (shape[0], 3 * shape[1]), dtype)
+        bias, h = normal(rng, 4 * shape[1], dtype), normal(rng, shape, dtype)
+        yield KernelCase([recurrent, bias, h], state=[gates], outputs=[h], note=f"{shape}")
+
+
+@case("gru_backward")
+def gru_backward(rng, dtype):
+    for shape in BATCHES:
+        gates = rng.random((shape[0], 4 * shape[1])).astype(dtype)
+        dout, back, h, dh = (normal(rng, shape, dtype) for _ in range(4))
+        yield KernelCase([dout, back, gates, h], state=[dh], outputs=[gates], note=f"{shape}")
+
+
+def _logits(rng, dtype):
+    """(period, diagonal, columns, s, tops): causal and not, blind rows, NaN, inf, large."""
+    yield 1, 32, 5, normal(rng, (0, 32), dtype)
+    yield 1, 0, 1, normal(rng, (1, 32), dtype)
+    yield 50, 0, 50, normal(rng, (150, 64), dtype, 3.0)
+    yield 50, 64, 50, normal(rng, (150, 64), dtype, 1e4)
+    yield 7, -3, 40, normal(rng, (21, 64), dtype)
+    yield 150, 9, 151, normal(rng, (300, 160), dtype)  # several pieces
+    s = normal(rng, (6, 32), dtype)
+    s[0], s[1, 3], s[2, 4], s[3, 5], s[4, 20] = -np.inf, np.nan, np.inf, -np.inf, np.nan
+    yield 6, 32, 17, s
+
+
+@case("attention_softmax")
+def attention_softmax(rng, dtype):
+    for *settings, s in _logits(rng, dtype):
+        top = np.where(np.arange(len(s)) % 2, normal(rng, len(s), dtype), dtype(-np.inf))
+        total = np.where(np.isinf(top), dtype(0), dtype(2.5))
+        yield KernelCase(settings, [s, top.astype(dtype), total], [total], note=f"{settings}")
+
+
+@case("attention_softmax_backward")
+def attention_softmax_backward(rng, dtype):
+    for *settings, s in _logits(rng, dtype):
+        lse = 4 + np.abs(s).max(axis=1, initial=0)
+        lse[::5] = np.inf
+        state = [np.minimum(s, lse[:, None]), normal(rng, s.shape, dtype)]
+        yield KernelCase([lse, normal(rng, len(s), dtype), *settings], state, note=f"{settings}")
+
+
+@case("attention_dropout")
+def attention_dropout(rng, dtype):
+    key = rng.integers(0, 2**63, 1).astype(np.uint64)
+    for n, p in ((0, 0.5), (1, 0.3), (301, 0.3), (5, 0.0), (5, 1.0)):
+        rows = rng.integers(0, 2**31, n)
+        yield KernelCase([rows, 128, 1000, 45, key, p], [normal(rng, (n, 64), dtype)])
+
+
+def ctc_samples(rng, dtype):
+    """log_probs, targets, input_lengths, target_lengths; impossible and empty ones among them."""
+    for steps, count, classes, size in ((1, 0, 3, 1), (1, 1, 2, 1), (7, 5, 4, 3), (40, 9, 11, 12)):
+        x = normal(rng, (steps, count, classes), dtype)
+        x -= np.log(np.exp(x).sum(2, keepdims=True))
+        targets = rng.integers(1, classes, (count, size))
+        ins, outs = rng.integers(0, steps + 1, count), rng.integers(0, size + 1, count)
+        yield x, targets, ins, outs, np.empty((count, steps, 2 * size + 3), dtype)
+
+
+@case("ctc_forward")
+def ctc_forward(rng, dtype):
+    for x, targets, ins, outs, alpha in ctc_samples(rng, dtype):
+        loss = np.empty(len(targets), dtype)
+        yield KernelCase([x, targets, ins, outs, 0], outputs=[loss, alpha], note=f"{x.shape}")
+
+
+@case("ctc_backward")
+def ctc_backward(rng, dtype):
+    from minidl.kernels.ctc import ctc_forward_ref
+
+    for x, targets, ins, outs, alpha in ctc_samples(rng, dtype):
+        loss = np.empty(len(targets), dtype)
+        ctc_forward_ref(x, targets, ins, outs, 0, loss, alpha)
+        dloss = np.where(rng.random(len(loss)) < 0.2, 0, 1).astype(dtype)
+        for normalised in (False, True):
+            inputs = [dloss, x, targets, ins, outs, 0, normalised, loss, alpha]
+            yield KernelCase(inputs, outputs=[x], note=f"{x.shape}, {normalised}")
+
+
+@case("bag_max")
+def bag_max(rng, dtype):
+    for bags, ids, width in ((0, 0, 3), (1, 1, 1), (5, 9, 4), (200, 900, 17)):
+        indptr = np.sort(rng.integers(0, ids + 1, bags + 1))
+        indptr[0] = 0
+        table = normal(rng, (50, width), dtype)
+        out = np.empty((bags, width), dtype)
+        inputs = [indptr, rng.integers(0, 50, ids), table]
+        yield KernelCase(inputs, outputs=[out, np.zeros(out.shape, np.int64)], note=f"{bags} bags")
+
+
+def _heads(rng, dtype):
+    """(q, k, v, bias, key, p, scale, causal): lengths in and out of step, masks, dropout."""
+    key, none = rng.integers(0, 2**63, 1).astype(np.uint64), np.zeros((0, 0, 0, 0), dtype)
+    for n, g, length, keys, width, depth, causal, p in (
+        (0, 2, 3, 3, 4, 4, False, 0.0),
+        (1, 1, 1, 1, 1, 1, True, 0.0),
+        (2, 2, 5, 7, 3, 6, False, 0.3),
+        (3, 2, 50, 50, 32, 32, True, 0.0),
+        (2, 1, 33, 64, 8, 5, True, 0.2),
+        (2, 1, 61, 33, 5, 64, True, 0.0),
+    ):
+        q, k, v = (normal(rng, s, dtype) for s in (
+            (n, length, g, width), (n, keys, g, width), (n, keys, g, depth)))  # fmt: skip
+        yield q, k, v, none, key, p, 0.3, causal
+        bias = np.where(rng.random((n, 1, 1, keys)) < 0.3, dtype(-np.inf), dtype(0))
+        yield q, k, v, bias if n > 1 else none, key, p, 0.3, causal
+    wide = normal(rng, (1, 2, 9, 1), dtype)
+    q, k, v = (normal(rng, (2, 9, 2, 4), dtype) for _ in range(3))
+    yield q, k, v, wide, key, 0.0, 3.0, False
+
+
+@case("attention_heads_forward")
+def attention_heads_forward(rng, dtype):
+    for q, k, v, *settings in _heads(rng, dtype):
+        out = np.empty((*q.shape[:3], v.shape[3]), dtype)
+        lse = np.empty((q.shape[0], q.shape[2], q.shape[1]), dtype)
+        yield KernelCase([q, k, v, *settings], outputs=[out, lse], note=f"{q.shape}, {k.shape}")
+
+
+@case("attention_heads_backward")
+def attention_heads_backward(rng, dtype):
+    for q, k, v, *settings in _heads(rng, dtype):
+        out = np.empty((*q.shape[:3], v.shape[3]), dtype)
+        lse = np.empty((q.shape[0], q.shape[2], q.shape[1]), dtype)
+        if q.size:
+            kernels.attention_heads_forward.reference(q, k, v, *settings, out, lse)
+        inputs = [q, k, v, *settings, out, lse, normal(rng, out.shape, dtype)]
+        yield KernelCase(inputs, outputs=[q, k, v], note=f"{q.shape}, {k.shape}")
