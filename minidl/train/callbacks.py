@@ -1,11 +1,14 @@
 """Callbacks: what is to happen at the start and end of a run, an epoch, a step."""
 
+import copy
 import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from minidl._tensor import Tensor
 
 if TYPE_CHECKING:
     from minidl.train.loop import Run
@@ -92,7 +95,11 @@ class EarlyStopping(Callback):
         if self.best is None or sign * (value - self.best) > self.min_delta:
             self.best, self.best_epoch, self.waited = value, run.row["epoch"], 0
             if self.restore_best:
-                self.weights = {k: np.copy(v.array) for k, v in run.model.state_dict().items()}
+                state = run.model.state_dict()  # deepcopy: a module's extra state
+                self.weights = {
+                    k: np.copy(v.array) if isinstance(v, Tensor) else copy.deepcopy(v)
+                    for k, v in state.items()
+                }
         else:
             self.waited += 1
         self._look(run)

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from minidl._tensor import Tensor
 from minidl.io import load, save, save_safetensors
 from minidl.io.files import leftovers
 from minidl.train.callbacks import Callback, check_mode
@@ -19,8 +22,9 @@ class Checkpoint(Callback):
     last.safetensors is everything that going on exactly needs, written every `every_epochs` epochs
     and, if given, every `every_steps` steps, and at the end; `minidl.load` opens it.
     best.safetensors is a plain state dict of the epoch with the best `monitor` (None: "valid_loss",
-    or "loss" without validation), for load_safetensors here or in torch. Weights that are not
-    finite are never written. The folder is made if its parent is there.
+    or "loss" without validation), for load_safetensors here or in torch (for `load` if a module
+    has extra state). Weights that are not finite are never written. The folder is made if its
+    parent is there.
     """
 
     def __init__(
@@ -104,7 +108,11 @@ class Checkpoint(Callback):
                 self.best = value
                 run.check_weights()
                 about = {"epoch": str(run.row["epoch"]), name: repr(value)}
-                save_safetensors(run.model.state_dict(), self.best_path, about)
+                state = run.model.state_dict()
+                if all(isinstance(v, (Tensor, np.ndarray)) for v in state.values()):
+                    save_safetensors(state, self.best_path, about)
+                else:  # a module's extra state: weights under the same names, the rest beside them
+                    save(state, self.best_path)
         if self.every_epochs is not None and run.row["epoch"] % self.every_epochs == 0:
             self.save(run)
 

@@ -7,6 +7,7 @@ import pytest
 import minidl
 from minidl import nn, optim, train
 from minidl.data import DataLoader, TensorDataset
+from minidl.io import load
 from minidl.nn import functional as F
 from minidl.train import (
     Accuracy,
@@ -162,3 +163,39 @@ def test_resuming_from_what_does_not_fit(tmp_path):
     path.write_bytes(before[: len(before) // 2])
     with pytest.raises(minidl.io.FileError, match="cut short"):
         run(tmp_path)
+
+
+class Counting(nn.Linear):
+    """Counts its calls in training, as extra state."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += self.training
+        return super().forward(x)
+
+    def get_extra_state(self):
+        return {"calls": self.calls}
+
+    def set_extra_state(self, state):
+        self.calls = state["calls"]
+
+
+def test_extra_state_is_resumed_and_brought_back(tmp_path):
+    def go(model, epochs):
+        values = iter([1.0, 2.0, 3.0])
+        fit(
+            model, make_loader(rows=16), loss=F.cross_entropy, epochs=epochs, resume=True,
+            optimizer=optim.SGD(model.parameters(), 0.1), checkpoint=tmp_path / "run",
+            valid=lambda m: {"loss": next(values)}, callbacks=[EarlyStopping(patience=5)],
+        )  # fmt: skip
+
+    go(Counting(6, 2), 1)
+    model, best = Counting(6, 2), Counting(6, 2)
+    seen = []
+    model.register_forward_hook(lambda *_: seen.append(model.calls))
+    go(model, 2)
+    assert seen == [3, 4]  # after the 2 batches of the first epoch
+    assert model.calls == 2  # EarlyStopping brought the best epoch back
+    best.load_state_dict(load(tmp_path / "run/best.safetensors"))
+    assert best.calls == 2
