@@ -119,11 +119,13 @@ def test_ecommerce_uses_only_public_names_of_minidl():
 
 @pytest.mark.parametrize("module", ["minidl", "minidl.nn", "minidl.optim", "ecommerce"])
 def test_importing_loads_neither_numba_nor_pandas(module):
-    code = f"import sys, {module}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    code = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout.split()
-    assert not set(loaded) & (HEAVY | PEERS | {"threadpoolctl"})
+    assert not {m.split(".")[0] for m in loaded} & (HEAVY | PEERS | {"threadpoolctl"})
+    # these two take a fifth and a tenth of NumPy's own time
+    assert module != "minidl" or not {"numpy.random", "numpy.typing"} & set(loaded)
 
 
 # The cache of compiled kernels holds machine code, in a folder of the user's own; Numba gives and

@@ -93,7 +93,7 @@ def rrelu(
     upper: float = 1.0 / 3,
     training: bool = False,
     inplace: bool = False,
-    generator: np.random.Generator | None = None,
+    generator: "np.random.Generator | None" = None,
 ) -> Tensor:
     """Leaky rectifier whose slope is drawn for each element in training (Xu et al. 2015).
 

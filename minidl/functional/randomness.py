@@ -16,7 +16,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def source(generator: Any) -> np.random.Generator:
+def source(generator: Any) -> "np.random.Generator":
     """The generator given, or the default one, which `minidl.manual_seed` seeds."""
     if generator is None:
         from minidl.random import default_generator
