@@ -98,15 +98,24 @@ def sum_by_row(rows: IntArray, values: Array) -> tuple[IntArray, Array]:
     if values.dtype == np.float16:  # a way to store: sums are float32's
         distinct, sums = sum_by_row(rows, values.astype(np.float32))
         return distinct, sums.astype(np.float16)
+    distinct, order, starts = group_rows(rows)
+    sums = np.empty((len(distinct), values.shape[1]), values.dtype)
+    kernels.segment_sum_rows(values, order, starts, sums)
+    return distinct.copy(), sums
+
+
+def group_rows(rows: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """(distinct, order, starts): the distinct of `rows` (N,), ascending, (M,), and their places.
+
+    distinct[j] stands in `rows` at order[starts[j] : starts[j + 1]], ascending.
+    """
     n = len(rows)
     rows = np.ascontiguousarray(rows, dtype=np.int64)
     order, distinct = np.empty(n, np.int64), np.empty(n, np.int64)
     starts, count = np.empty(n + 1, np.int64), np.empty(1, np.int64)
     kernels.group_ids(rows, order, distinct, starts, count)
     m = int(count[0])
-    sums = np.empty((m, values.shape[1]), values.dtype)
-    kernels.segment_sum_rows(values, order, starts, sums)
-    return distinct[:m].copy(), sums
+    return distinct[:m], order, starts[: m + 1]
 
 
 class CSR:

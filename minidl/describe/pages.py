@@ -253,7 +253,7 @@ def _optimizer_page(entry: Entry, seconds: float, large: bool, shown: set[Any]) 
     lines = [_title("optimizer", f"optim.{entry.name}", optimizer), "", _doc(optimizer), ""]
     if sources(_doc(optimizer)):
         lines.append(_wrapped("source      ", "; ".join(sources(_doc(optimizer)))))
-    for name in ("step", "_update", "_update_rows"):
+    for name in ("step", "_update", "_update_rows", "_step_table"):
         if name in dir(optimizer):
             lines.append(f"{name.strip('_'):11} {where(getattr(optimizer, name))}")
     for kernel in _step_kernels(optimizer):

@@ -66,8 +66,12 @@ def adagrad_rows(values, rows, step, lr, lr_decay, eps, sign, table, total):
         _adagrad(values[s:e], rows[s:e], rate, real(eps), table, total)
 
 
-def sparse_adam_rows_ref(values, rows, step, lr, beta1, beta2, eps, sign, table, m, v):
-    g = sign * values
+def sparse_adam_rows_ref(
+    values, order, starts, rows, step, lr, beta1, beta2, eps, sign, table, m, v
+):
+    sums = np.zeros((rows.size, values.shape[1]))
+    np.add.at(sums, np.repeat(np.arange(rows.size), np.diff(starts)), values[order])
+    g = sign * sums.astype(values.dtype)
     m[rows] += (1 - beta1) * (g - m[rows])
     v[rows] += (1 - beta2) * (g * g - v[rows])
     rate = lr * np.sqrt(1 - beta2**step) / (1 - beta1**step)
@@ -75,32 +79,50 @@ def sparse_adam_rows_ref(values, rows, step, lr, beta1, beta2, eps, sign, table,
 
 
 @piece
-def _sparse_adam(values, rows, rate, new1, new2, eps, sign, table, m, v):
+def _sparse_adam(values, order, starts, rows, rate, new1, new2, eps, sign, table, m, v):
     width = values.shape[1]
+    total, rounded = np.empty(width, np.float64), np.empty(width, values.dtype)
     for j in range(rows.size):
         if j + _AHEAD < rows.size:
-            start = rows[j + _AHEAD] * width
+            ahead, first = rows[j + _AHEAD] * width, order[starts[j + _AHEAD]] * width
             for d in range(0, width, _LINE):
-                prefetch(table, start + d)
-                prefetch(m, start + d)
-                prefetch(v, start + d)
-        r = rows[j]
-        for d in range(width):
-            g = sign * values[j, d]
-            mean = m[r, d] + new1 * (g - m[r, d])
-            square = v[r, d] + new2 * (g * g - v[r, d])
-            m[r, d] = mean
-            v[r, d] = square
-            table[r, d] -= rate * mean / (np.sqrt(square) + eps)
+                prefetch(table, ahead + d)
+                prefetch(m, ahead + d)
+                prefetch(v, ahead + d)
+                prefetch(values, first + d)
+        gradient = values[order[starts[j]]]
+        if starts[j + 1] > starts[j] + 1:
+            for d in range(width):
+                total[d] = gradient[d]
+            for i in range(starts[j] + 1, starts[j + 1]):
+                more = values[order[i]]
+                for d in range(width):
+                    total[d] += more[d]
+            for d in range(width):
+                rounded[d] = total[d]
+            gradient = rounded
+        weight, mean, square = table[rows[j]], m[rows[j]], v[rows[j]]
+        for d in range(weight.size):
+            g = sign * gradient[d]
+            first_moment = mean[d] + new1 * (g - mean[d])
+            second_moment = square[d] + new2 * (g * g - square[d])
+            mean[d] = first_moment
+            square[d] = second_moment
+            weight[d] -= rate * first_moment / (np.sqrt(second_moment) + eps)
 
 
 @kernel(reference=sparse_adam_rows_ref, parallel=True, serial_below=_SERIAL_BELOW)
-def sparse_adam_rows(values, rows, step, lr, beta1, beta2, eps, sign, table, m, v):
+def sparse_adam_rows(
+    values, order, starts, rows, step, lr, beta1, beta2, eps, sign, table, m, v
+):
     """torch.optim.SparseAdam: moments and parameters of the given rows only.
 
         table -= lr sqrt(1 - beta2^step) / (1 - beta1^step) m / (sqrt(v) + eps)
 
-    `step` counts the optimizer's steps, not those of the row; unused rows do not decay.
+    The gradient of rows[j] is the sum of values[order[i]], i in starts[j] ... starts[j+1] - 1:
+    values (N, D) come as they are, for adding up repeated rows beforehand writes and reads as much
+    memory again. `step` counts the optimizer's steps, not those of the row; unused rows do not
+    decay.
     """
     real = table.dtype.type
     rate = real(lr * np.sqrt(1.0 - beta2**step) / (1.0 - beta1**step))
@@ -108,4 +130,7 @@ def sparse_adam_rows(values, rows, step, lr, beta1, beta2, eps, sign, table, m, 
     size = rows_a_piece(values.shape[1], _PIECE)
     for p in prange(count_pieces(rows.size, size)):
         s, e = piece_bounds(p, size, rows.size)
-        _sparse_adam(values[s:e], rows[s:e], rate, new1, new2, real(eps), real(sign), table, m, v)
+        _sparse_adam(
+            values, order, starts[s : e + 1], rows[s:e], rate, new1, new2, real(eps), real(sign),
+            table, m, v,
+        )

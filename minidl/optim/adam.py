@@ -1,10 +1,14 @@
 """Adam and AdamW, and SparseAdam for tables of which a step reads few rows."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from minidl import kernels
 from minidl.optim.optimizer import Optimizer, check_range, flat, zeros
+from minidl.sparse import group_rows
 
 
 def check_adam(name: str, group: Mapping[str, Any]) -> None:
@@ -162,11 +166,17 @@ class SparseAdam(Optimizer):
             "as the table's only use, or give the parameter to Adam"
         )
 
-    def _update_rows(self, p, rows, values, table, state, numbers):
+    def _step_table(self, p, grad, target, state, numbers):
         if not state:
             state.update(step=0, exp_avg=zeros(p), exp_avg_sq=zeros(p))
         state["step"] += 1
-        m = state["exp_avg"].array.reshape(table.shape)
-        v = state["exp_avg_sq"].array.reshape(table.shape)
-        kernels.sparse_adam_rows(values, rows, state["step"], *numbers, table, m, v)
-        return True
+        width = math.prod(p.shape[1:])
+        table, m, v = (
+            array.reshape(len(target), width)
+            for array in (target, state["exp_avg"].array, state["exp_avg_sq"].array)
+        )
+        values = np.ascontiguousarray(grad.values, target.dtype).reshape(-1, width)
+        rows, order, starts = group_rows(grad.rows)
+        kernels.sparse_adam_rows(
+            values, order, starts, rows, state["step"], *numbers, table, m, v
+        )

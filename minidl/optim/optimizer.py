@@ -172,15 +172,22 @@ class Optimizer:
             flat_grad = np.ascontiguousarray(grad.array, dtype).reshape(-1)
             self._update(p, flat_grad, target.reshape(-1), state, numbers)
         else:
-            merged = grad.coalesced()
-            width = int(np.prod(p.shape[1:], dtype=np.int64))
-            values = np.ascontiguousarray(merged.values, dtype).reshape(-1, width)
-            table = target.reshape(len(target), width)
-            if not self._update_rows(p, merged.rows, values, table, state, numbers):
-                dense = merged.to_dense().astype(dtype, copy=False).reshape(-1)
-                self._update(p, dense, target.reshape(-1), state, numbers)
+            self._step_table(p, grad, target, state, numbers)
         if not whole:
             array[...] = target
+
+    def _step_table(
+        self, p: Tensor, grad: RowSparse, target: Array, state: dict[str, Any],
+        numbers: tuple[Any, ...],
+    ) -> None:
+        """One step of a table with a RowSparse gradient; target: its values, contiguous."""
+        merged = grad.coalesced()
+        width = int(np.prod(p.shape[1:], dtype=np.int64))
+        values = np.ascontiguousarray(merged.values, target.dtype).reshape(-1, width)
+        table = target.reshape(len(target), width)
+        if not self._update_rows(p, merged.rows, values, table, state, numbers):
+            dense = merged.to_dense().astype(target.dtype, copy=False).reshape(-1)
+            self._update(p, dense, target.reshape(-1), state, numbers)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop all gradients, or set them to 0."""

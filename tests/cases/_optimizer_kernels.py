@@ -1,5 +1,6 @@
 """Inputs for the kernels of optimizers: whole parameters, and rows of tables."""
 
+from minidl.sparse import group_rows
 from minidl.testing.kernels import KernelCase
 from tests.cases._kernel_samples import ROWS, SIZES, normal, sampler_table
 
@@ -123,6 +124,7 @@ def adagrad_rows(rng, dtype):
 
 @case("sparse_adam_rows")
 def sparse_adam_rows(rng, dtype):
-    for values, rows, table, v in _rows(rng, dtype):
-        inputs = [values, rows, 3, 0.1, 0.9, 0.999, 1e-8, 1.0]
+    for values, _, table, v in _rows(rng, dtype):
+        rows, order, starts = group_rows(rng.integers(0, 1 + len(values) // 2, len(values)))
+        inputs = [values, order, starts, rows, 3, 0.1, 0.9, 0.999, 1e-8, 1.0]
         yield KernelCase(inputs, [table, table * dtype(0.1), v])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import kernels
+from minidl.sparse import group_rows
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # torch's own
@@ -100,7 +101,9 @@ def _follow_rows(optimizer_class, settings, step, n_state):
 
 def test_sparse_adam_rows():
     def step(values, rows, t, table, m, v):
-        kernels.sparse_adam_rows(values, rows, t, 0.01, 0.8, 0.95, 1e-8, 1.0, table, m, v)
+        distinct, order, starts = group_rows(rows)
+        settings = (t, 0.01, 0.8, 0.95, 1e-8, 1.0)
+        kernels.sparse_adam_rows(values, order, starts, distinct, *settings, table, m, v)
 
     _follow_rows(torch.optim.SparseAdam, {"lr": 0.01, "betas": (0.8, 0.95)}, step, 2)
 
