@@ -9,7 +9,6 @@ from minidl._tensor import Tensor, method
 from minidl.dtypes import as_dtype
 from minidl.functional._common import in_float32, one_axis
 from minidl.ops import softmax as ops
-from minidl.random import generator_or_default
 
 __all__ = ["gumbel_softmax", "log_softmax", "softmax", "softmin"]
 
@@ -41,7 +40,7 @@ def gumbel_softmax(
     hard: bool = False,
     dim: int = -1,
     *,
-    generator: np.random.Generator | None = None,
+    generator: "np.random.Generator | None" = None,
 ) -> Tensor:
     """Nearly one-hot draws from a softmax, with a gradient: softmax((logits + g) / tau).
 
@@ -51,6 +50,8 @@ def gumbel_softmax(
     """
     if not tau > 0:
         raise ValueError(f"gumbel_softmax: tau must be greater than 0, got {tau}")
+    from minidl.random import generator_or_default  # loads numpy.random: not with the package
+
     rng = generator_or_default("gumbel_softmax", generator)
     noise = rng.standard_exponential(logits.shape, np.float32).astype(logits.dtype)
     tiny = np.finfo(noise.dtype).tiny  # e may be drawn as 0
