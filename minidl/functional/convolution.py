@@ -7,6 +7,7 @@ import numpy as np
 
 from minidl._apply import apply
 from minidl._tensor import Tensor
+from minidl.functional._common import in_float32
 from minidl.ops import conv as ops
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@in_float32
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -30,6 +32,7 @@ def conv1d(
     return _convolved("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@in_float32
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -47,6 +50,7 @@ def conv2d(
     return _convolved("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@in_float32
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -67,6 +71,7 @@ def conv_transpose1d(
     )  # fmt: skip
 
 
+@in_float32
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -96,6 +101,7 @@ def unfold(
     return out[0] if single else out
 
 
+@in_float32
 def fold(
     input: Tensor,
     output_size: Any,

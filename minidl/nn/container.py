@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 from minidl._tensor import Tensor
@@ -126,6 +126,18 @@ class ModuleList(_Listed):
 
     def __iadd__(self, other: Iterable[Module]) -> "ModuleList":
         return self.extend(other)
+
+    def __repr__(self) -> str:
+        """Neighbours that read alike are shown once, with their number."""
+        lines, first = [], 0
+        for text, same in groupby(map(repr, self)):
+            count = len(list(same))
+            last = first + count - 1
+            head = f"({first})" if count == 1 else f"({first}-{last}): {count} x"
+            lines.append((head if count > 1 else head + ":") + " " + text.replace("\n", "\n  "))
+            first = last + 1
+        body = "\n  ".join(lines)
+        return f"{type(self).__name__}(\n  {body}\n)" if lines else f"{type(self).__name__}()"
 
 
 class ModuleDict(Module):

@@ -29,7 +29,11 @@ def product(x: Array, y: Array, out: Array | None = None) -> Array:
     if x.dtype is _HALF:  # BLAS knows no float16, and 11 bits are too few to sum in
         single = product(x.astype(_FLOAT32), y.astype(_FLOAT32))
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(single.astype(_HALF))
+            half = np.asarray(single.astype(_HALF))
+        if out is None:
+            return half
+        out[...] = half
+        return out
     inner = x.shape[-1]
     rows = x.shape[-2] if x.ndim > 1 else 1
     columns = y.shape[-1] if y.ndim > 1 else 1

@@ -9,11 +9,13 @@ import pytest
 
 import minidl
 import minidl.nn.functional as F
+from minidl.ops._product import product
 
 RNG = np.random.default_rng(0)
 A, B = RNG.standard_normal((40, 300)), RNG.standard_normal((300, 20))
 LARGE = RNG.standard_normal((60, 2000)) * 30  # squares and sums end above 65504
 Y, CLASSES = RNG.random((40, 300)), RNG.integers(0, 300, 40)
+IMAGE, KERNEL = RNG.standard_normal((3, 8, 9, 10)), RNG.standard_normal((8, 8, 3, 3))
 LONG = RNG.standard_normal(100_000)  # more elements than float16 can count
 
 CASES = {
@@ -38,6 +40,16 @@ CASES = {
     "rms_norm": (lambda x: F.rms_norm(x, (2000,)), LARGE),
     "group_norm": (lambda x: F.group_norm(x, 4), LARGE.reshape(2, 8, -1)),
     "normalize": (F.normalize, LARGE),
+    "conv1d": (F.conv1d, IMAGE[:, :, 0], KERNEL[:, :, 0]),
+    "conv2d": (lambda x, w, b: F.conv2d(x, w, b, padding=1), IMAGE, KERNEL, IMAGE[0, :8, 0, 0]),
+    "conv2d of groups": (lambda x, w: F.conv2d(x, w, groups=2), IMAGE, KERNEL[:, :4]),
+    "conv2d depthwise": (lambda x, w: F.conv2d(x, w, groups=8), IMAGE, KERNEL[:, :1]),
+    "conv2d of points": (lambda x, w: F.conv2d(x, w), IMAGE, KERNEL[:, :, :1, :1]),
+    "conv2d of the whole": (lambda x, w: F.conv2d(x, w), IMAGE[:, :, :3, :3], KERNEL),
+    "conv_transpose1d": (F.conv_transpose1d, IMAGE[:, :, 0], KERNEL[:, :, 0]),
+    "conv_transpose2d": (lambda x, w: F.conv_transpose2d(x, w, stride=2), IMAGE, KERNEL),
+    "unfold": (lambda x: F.unfold(x, 3), IMAGE),
+    "fold": (lambda x: F.fold(x, (5, 5), 3), KERNEL.reshape(8, 72, 1).repeat(9, 2)),
     "gelu": (F.gelu, A),
     "silu": (F.silu, A),
     "sigmoid": (lambda x: x.sigmoid(), A),
@@ -63,6 +75,14 @@ def test_computed_in_float32(name):
         exact = exact.detach().numpy()
         error = np.abs(half.detach().numpy().astype(np.float64) - exact).max()
         assert error <= 1e-3 * np.abs(exact).max() + 6e-8, (i, error, np.abs(exact).max())
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+def test_a_product_of_halves_fills_the_array_it_is_given(dims):
+    x, y = (a.astype(np.float16) for a in (A, B if dims == 2 else B[:, 0]))
+    out = np.full(A.shape[:1] + y.shape[1:], np.nan, np.float16)
+    assert product(x, y, out=out) is out
+    np.testing.assert_array_equal(out, product(x, y))
 
 
 def test_what_does_not_fit_is_infinite_without_a_warning():

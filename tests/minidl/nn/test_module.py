@@ -221,7 +221,11 @@ def test_repr_is_torchs():
             n.Linear(3, 4, bias=False), n.GELU(), n.Dropout(0.1, True), n.Embedding(5, 3, 0), inner,
             n.RMSNorm((4,)), n.LeakyReLU(), n.Hardtanh(-2.0, 2.0), n.Softmax(1), n.PReLU(),
             n.Flatten(), n.Unflatten(1, (2, 2)), n.Softplus(), n.Threshold(1.0, 2.0), n.ReLU(True),
-            n.Bilinear(2, 3, 4), n.MSELoss(), n.Hardshrink(),
+            n.Bilinear(2, 3, 4), n.MSELoss(), n.Hardshrink(), n.ModuleList(),
+            n.BatchNorm1d(3), n.BatchNorm2d(3, affine=False), n.BatchNorm1d(3, bias=False),
+            n.InstanceNorm1d(3), n.InstanceNorm2d(3, affine=True), n.GroupNorm(2, 4),
+            n.GroupNorm(2, 4, affine=False), n.ModuleList([n.ReLU(), n.Tanh(), n.Tanh()]),
+            n.ModuleList([n.Sequential(n.Linear(2, 2), n.ReLU()) for _ in range(3)]),
         )  # fmt: skip
 
     assert repr(model(nn)) == repr(model(torch.nn))
