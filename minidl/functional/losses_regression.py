@@ -80,11 +80,15 @@ def huber_loss(
     delta: float = 1.0,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2) (Huber 1964)."""
+    """d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2) (Huber 1964).
+
+    weight: a factor for each element. As in PyTorch the mean is then over the number of elements,
+    not over the sum of weights as in `mse_loss`.
+    """
     if delta <= 0:
         raise ValueError(f"huber_loss: delta must be positive, got {delta}")
     x, t = paired("huber_loss", input, target)
-    return weighted(_huber(x - t, delta), weight, reduction)
+    return reduced(weighted(_huber(x - t, delta), weight, "none"), reduction)
 
 
 def _huber(difference: Tensor, delta: float) -> Tensor:
