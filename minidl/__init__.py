@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         nn,
         onnx,
         optim,
+        profiler,
         quantize,
         random,
         sparse,
@@ -67,7 +68,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "cuda", "data", "func", "functional", "io", "kernels", "linalg", "nn", "onnx", "optim",
-    "quantize", "random", "sparse", "testing", "train", "utils",
+    "profiler", "quantize", "random", "sparse", "testing", "train", "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
     "Generator": "minidl.random",
@@ -78,6 +79,7 @@ _LAZY_NAMES = {
     "initial_seed": "minidl.random",
     "load": "minidl.io",
     "manual_seed": "minidl.random",
+    "profile": "minidl.profiler",
     "save": "minidl.io",
     "seed": "minidl.random",
     "set_num_threads": "minidl.kernels",

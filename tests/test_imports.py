@@ -24,6 +24,7 @@ LAYERS = (
     ("minidl.func", "minidl.quantize"),
     ("minidl.io",),
     ("minidl.data", "minidl.onnx", "minidl.train", "minidl.utils"),
+    ("minidl.profiler",),
     ("minidl.describe", "minidl.doctor", "minidl.__main__"),
     ("ecommerce",),
 )
