@@ -45,7 +45,7 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from minidl.kernels import _threads
+from minidl.kernels import _memory, _threads
 
 ENABLED = os.environ.get("MINIDL_JIT", "1") != "0" and importlib.util.find_spec("numba") is not None
 """False: every kernel is its reference."""
@@ -165,6 +165,7 @@ class Kernel(_Compilable):
         self._serial(*args)
 
     def _prepare(self) -> None:
+        _memory.keep_freed_memory()
         try:
             _threads.prepare_numba()
         except ImportError as error:  # installed, but not for this Python or NumPy
