@@ -2,6 +2,8 @@
 
     python -m benchmarks speed [NAME ...] [--smoke]     ours and each installed peer, side by side
     python -m benchmarks quality NAME [options]         a model on a named public data set
+    python -m benchmarks ops [NAME ...] [--smoke]       each op: time, bytes, FLOPs, roofline
+    python -m benchmarks kernels [NAME ...] [--smoke]   each compiled kernel against its reference
 
 Without a name, `speed` runs all. `--smoke`: a few rounds, to see that they run (CI does).
 """
@@ -31,7 +33,11 @@ def main(argv: list[str] | None = None) -> int:
     quick.add_argument("--smoke", action="store_true", help="a few rounds, to see that they run")
     figures = kinds.add_parser("quality", help="figures on public data", add_help=False)
     figures.add_argument("name", choices=names_in(quality))
+    for name in ("ops", "kernels"):
+        kinds.add_parser(name, help=f"{name} against this machine's limits", add_help=False)
     args, rest = parser.parse_known_args(argv)
+    if args.kind in ("ops", "kernels"):
+        return importlib.import_module(f"benchmarks.roofline.{args.kind}").main(rest) or 0
     if args.kind == "quality":
         return importlib.import_module(f"benchmarks.quality.{args.name}").main(rest) or 0
     unknown = [name for name in args.names if name not in names_in(speed)]
