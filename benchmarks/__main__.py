@@ -1,11 +1,11 @@
 """python -m benchmarks: what is measured, and the command of each.
 
-    python -m benchmarks speed [NAME ...] [--smoke]     ours and each installed peer, side by side
+    python -m benchmarks speed [NAME ...] [options]     ours and each installed peer, side by side
     python -m benchmarks quality NAME [options]         a model on a named public data set
     python -m benchmarks ops [NAME ...] [--smoke]       each op: time, bytes, FLOPs, roofline
     python -m benchmarks kernels [NAME ...] [--smoke]   each compiled kernel against its reference
 
-Without a name, `speed` runs all. `--smoke`: a few rounds, to see that they run (CI does).
+Without a name, `speed` runs all; `speed --smoke`: a few rounds, to see that they run (CI does).
 """
 
 import argparse
@@ -13,7 +13,8 @@ import importlib
 import pkgutil
 import sys
 
-from benchmarks import quality, speed
+from benchmarks import quality
+from benchmarks.speed import _command
 
 
 def names_in(package) -> list[str]:
@@ -21,35 +22,24 @@ def names_in(package) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the named benchmarks one after the other; the first exit code that is not 0."""
+    """Run what is named; its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(dest="kind", required=True)
-    quick = kinds.add_parser("speed", help="side by side with the installed peers")
-    quick.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names_in(speed)))
-    quick.add_argument("--smoke", action="store_true", help="a few rounds, to see that they run")
+    kinds.add_parser("speed", help="side by side with the installed peers", add_help=False)
     figures = kinds.add_parser("quality", help="figures on public data", add_help=False)
     figures.add_argument("name", choices=names_in(quality))
     for name in ("ops", "kernels"):
         kinds.add_parser(name, help=f"{name} against this machine's limits", add_help=False)
     args, rest = parser.parse_known_args(argv)
+    if args.kind == "speed":
+        return _command.main(rest)
     if args.kind in ("ops", "kernels"):
         return importlib.import_module(f"benchmarks.roofline.{args.kind}").main(rest) or 0
-    if args.kind == "quality":
-        return importlib.import_module(f"benchmarks.quality.{args.name}").main(rest) or 0
-    unknown = [name for name in args.names if name not in names_in(speed)]
-    if unknown or rest:
-        parser.error(f"unknown: {' '.join(unknown + rest)}; there is {', '.join(names_in(speed))}")
-    for name in args.names or names_in(speed):
-        print(f"-- {name}", flush=True)
-        module = importlib.import_module(f"benchmarks.speed.{name}")
-        code = module.main(["--smoke"] if args.smoke else []) or 0
-        if code:
-            return code
-    return 0
+    return importlib.import_module(f"benchmarks.quality.{args.name}").main(rest) or 0
 
 
 if __name__ == "__main__":

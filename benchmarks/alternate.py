@@ -15,6 +15,7 @@ import importlib
 import importlib.metadata
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -22,11 +23,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+PAUSE = 0.01  # seconds before a round: the threads of the one before stop spinning
+
 
 class Work:
     """What is to be timed: one method a library, each returns a callable that does it once."""
 
     repeats = 1  # how often a round does the work; its time is divided by this
+    settle = 0  # runs at the start of a round that are not timed: caches and threads come back
+    warm = 2  # rounds before the timed ones
+    curve = 0  # runs after the first of which the results are kept, as the first's is
 
     def __init__(self, **settings: Any):
         for name, value in settings.items():
@@ -57,6 +63,7 @@ def alternate(
         results[name] = {"times": [], **ready}
     for _ in range(rounds):
         for name, worker in workers.items():
+            time.sleep(PAUSE)
             results[name]["times"].append(_ask(worker, "round")["seconds"])
     for name, worker in workers.items():
         results[name].update(_ask(worker, "end"))
@@ -106,6 +113,18 @@ def versions() -> dict[str, Any]:
     return found
 
 
+def peak_memory() -> int:
+    """The most bytes that this process had in memory."""
+    try:
+        status = open("/proc/self/status").read()  # noqa: SIM115
+    except OSError:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024  # type: ignore[index]
+
+
 def _serve(target: str, settings: str, library: str) -> None:
     """One library's process: answers requests on standard input."""
     module, _, name = target.partition(":")
@@ -123,14 +142,19 @@ def _serve(target: str, settings: str, library: str) -> None:
             else:
                 checksum = run()
                 reply = {"first": time.perf_counter() - started, "checksum": checksum}
-                for _ in range(2 * work.repeats):
+                reply["curve"] = [checksum, *(run() for _ in range(work.curve))]
+                for _ in range(work.warm * work.repeats):
                     run()
         elif request.strip() == "round":
             assert run is not None
+            for _ in range(work.settle):
+                run()
             started = time.perf_counter()
             for _ in range(work.repeats):
                 run()
             reply = {"seconds": (time.perf_counter() - started) / work.repeats}
+        elif request.strip() == "end":
+            reply = {"peak_memory": peak_memory()}
         print(json.dumps(reply), file=replies, flush=True)
         if reply.get("missing") or request.strip() == "end":
             return

@@ -1,16 +1,16 @@
-"""Benchmarks run: each takes `main(argv)`, which `python -m benchmarks` relies on."""
+"""Benchmarks run: what `python -m benchmarks` relies on."""
 
 import importlib
 import inspect
 
 import pytest
 
-from benchmarks import __main__, quality, speed
+from benchmarks import __main__, quality
+from benchmarks.speed import PROGRAMS
 
 MODULES = [
-    f"{package.__name__}.{name}"
-    for package in (speed, quality)
-    for name in __main__.names_in(package)
+    *(f"benchmarks.speed.{name}" for name in PROGRAMS),
+    *(f"benchmarks.quality.{name}" for name in __main__.names_in(quality)),
 ]
 
 
