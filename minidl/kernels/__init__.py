@@ -36,6 +36,10 @@ HOMES = {
         "one_blas_thread",
         "set_num_threads",
     ),
+    "_tile": (
+        "pack_panels",
+        "panels_shape",
+    ),
     "activation": (
         "elu_backward",
         "elu_forward",

@@ -13,6 +13,16 @@ BATCHES = ((0, 3), (1, 1), (5, 7), (70, 67))
 """(B, H) of recurrent layers; the last makes several pieces."""
 
 
+@case("pack_panels")
+def pack_panels(rng, dtype):
+    for inner, columns in ((0, 3), (3, 0), (1, 1), (5, 32), (67, 70)):
+        packed = np.empty(kernels.panels_shape(inner, columns, dtype), dtype)
+        for transposed in (False, True):
+            shape = (columns, inner) if transposed else (inner, columns)
+            note = f"{shape}, {transposed}"
+            yield KernelCase([normal(rng, shape, dtype), transposed], outputs=[packed], note=note)
+
+
 @case("rnn_forward")
 def rnn_forward(rng, dtype):
     for shape in BATCHES:
