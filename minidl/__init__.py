@@ -71,6 +71,7 @@ _LAZY = {
     "profiler", "quantize", "random", "sparse", "testing", "train", "utils",
 }  # fmt: skip
 _LAZY_NAMES = {
+    "CaptureError": "minidl._capture",
     "Generator": "minidl.random",
     "RowSparse": "minidl.sparse",
     "get_num_threads": "minidl.kernels",
@@ -84,6 +85,7 @@ _LAZY_NAMES = {
     "seed": "minidl.random",
     "set_num_threads": "minidl.kernels",
     "set_rng_state": "minidl.random",
+    "capture": "minidl._capture",
     "vmap": "minidl.func",
 }
 

@@ -4,6 +4,7 @@ What puts it there, `apply`, stands in `_apply`, how the tape is walked back in 
 place in `_inplace`; the functions that users call, and that Tensor has as methods, in `functional`.
 """
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,9 @@ observers: list[Callable[["Node"], None]] = []
 recorders: list[Callable[..., None]] = []
 """Called as recorder(op, inputs, settings, outputs) with each op that runs, whether it is on the
 tape or not; a comparison, which is no op, comes by its name. The ONNX export listens here."""
+
+hosts: list[Callable[..., Any]] = []
+"""A capture that is recording takes calls of `host_call` functions here."""
 
 
 class Node:
@@ -342,6 +346,21 @@ def method(function: _Function) -> _Function:
     """A function of `functional` that is also a method of Tensor."""
     setattr(Tensor, function.__name__, function)
     return function
+
+
+def host_call(function: _Function) -> _Function:
+    """A function that looks at values and changes tensors off the tape, such as clipping.
+
+    A captured step (`minidl.capture`) does not look inside: its replay makes the same call.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if hosts:
+            return hosts[-1](function, args, kwargs)
+        return function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
 
 
 def as_tensor_like(x: Any, like: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ LAYERS = (
     ("minidl._tensor", "minidl._apply", "minidl._walk", "minidl._inplace"),
     ("minidl.functional", "minidl.linalg"),
     ("minidl.autograd",),
-    ("minidl.testing",),
+    ("minidl.testing", "minidl._capture"),
     ("minidl.nn", "minidl.optim"),
     ("minidl.func", "minidl.quantize"),
     ("minidl.io",),

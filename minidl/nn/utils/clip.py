@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl._tensor import Tensor
+from minidl._tensor import Tensor, host_call
 from minidl.sparse import RowSparse
 from minidl.typing import Array
 
@@ -43,6 +43,7 @@ def _norm(values: Array, norm_type: float) -> float:
     return float(np.linalg.norm(flat.astype(np.float64), ord=norm_type))
 
 
+@host_call
 def get_total_norm(
     tensors: Iterable[Any] | Tensor, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> Tensor:
@@ -60,6 +61,7 @@ def get_total_norm(
     return Tensor(np.asarray(total, dtype))
 
 
+@host_call
 def clip_grads_with_norm_(
     parameters: Iterable[Tensor] | Tensor, max_norm: float, total_norm: Tensor
 ) -> None:
@@ -71,6 +73,7 @@ def clip_grads_with_norm_(
         _in_place(p)[...] *= np.asarray(factor, p.dtype)
 
 
+@host_call
 def clip_grad_norm_(
     parameters: Iterable[Tensor] | Tensor,
     max_norm: float,
@@ -88,6 +91,7 @@ def clip_grad_norm_(
     return total
 
 
+@host_call
 def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float) -> None:
     """Limit each element of each gradient, in place, to [-clip_value, clip_value]."""
     limit = float(clip_value)
