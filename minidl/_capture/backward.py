@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from minidl import _walk as engine
+from minidl._capture.leaves import raw_array
 from minidl._capture.program import CaptureError
-from minidl._capture.recorder import Recorder, raw_array
+from minidl._capture.recorder import Recorder
 from minidl._capture.traced import user_line
 from minidl._tensor import Node, Pick, Tensor, _mode
 

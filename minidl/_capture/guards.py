@@ -89,4 +89,4 @@ class ModuleGuard:
                     continue
 
     def holds(self) -> bool:
-        return all([get(state) == known for state, get, known, _ in self._parts])
+        return all(get(state) == known for state, get, known, _ in self._parts)

@@ -14,8 +14,9 @@ import numpy as np
 
 from minidl import _tensor, _walk
 from minidl._capture import backward
+from minidl._capture.leaves import raw_array
 from minidl._capture.program import CaptureError
-from minidl._capture.recorder import Recorder, raw_array
+from minidl._capture.recorder import Recorder
 from minidl._capture.traced import (
     _ENGINE,
     Traced,
@@ -278,7 +279,7 @@ _HOSTS = (
 )
 
 
-def _family(cls: type) -> Iterator[type]:
+def _family(cls: Any) -> Iterator[Any]:
     yield cls
     for child in cls.__subclasses__():
         yield from _family(child)

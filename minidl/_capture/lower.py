@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl._capture.leaves import LeafTensor
 from minidl._capture.program import Alloc, Instruction, Program, Storage, Value, values_in
-from minidl._capture.recorder import LeafTensor
 from minidl.ops import elementwise as ew
 
 UFUNCS: dict[Any, Any] = {

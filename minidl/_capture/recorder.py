@@ -9,6 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from minidl._capture.leaves import (
+    LeafArg,
+    LeafTensor,
+    arrays_in,
+    grad_array,
+    raw_array,
+    set_grad,
+    strided,
+    trimmed,
+)
 from minidl._capture.program import (
     Alloc,
     CaptureError,
@@ -19,7 +29,7 @@ from minidl._capture.program import (
     Value,
     mapped,
 )
-from minidl._capture.traced import Traced, inside_op, plain, recording, traced, user_line
+from minidl._capture.traced import Traced, inside_op, plain, traced, user_line
 from minidl._tensor import Node, Tensor
 from minidl.ops.elementwise import Alias
 from minidl.sparse import RowSparse
@@ -228,7 +238,7 @@ class Recorder:
             last.saved = Value(self._count, "made")
             self._count += 1
             last.saved.storages = tuple([self.storage(a) for a in arrays_in(node.saved)])
-            last.extra = _trimmed(node)
+            last.extra = trimmed(node)
             self._remember(node, last.saved)
             return
         if node.op.__module__.startswith("minidl.ops"):
@@ -390,73 +400,3 @@ class Recorder:
         self.nodes.clear()
         self._known.clear()
         return program
-
-
-class LeafArg:
-    """A tensor among the arguments, by number: the leaf whose .grad is meant."""
-
-    __slots__ = ("number",)
-
-    def __init__(self, number: int):
-        self.number = number
-
-
-class LeafTensor:
-    """An older tensor: the leaf whose .grad is meant."""
-
-    __slots__ = ("tensor",)
-
-    def __init__(self, tensor: Tensor):
-        self.tensor = tensor
-
-
-_slot = Tensor.__dict__["array"]
-
-
-def raw_array(x: Tensor) -> Any:
-    """The array of a tensor, whatever `Tensor.array` is at the moment."""
-    return plain(_slot.__get__(x))
-
-
-def arrays_in(tree: Any) -> list[Any]:
-    """All arrays of what an op saved."""
-    if isinstance(tree, np.ndarray):
-        return [tree]
-    if isinstance(tree, RowSparse):
-        return [tree.rows, tree.values]
-    if isinstance(tree, (tuple, list)):
-        return [a for branch in tree for a in arrays_in(branch)]
-    if isinstance(tree, dict):
-        return arrays_in(list(tree.values()))
-    return []
-
-
-def _trimmed(node: Node) -> Any:
-    """Where the engine left a shape in place of an array (`Op.crossed`): those shapes, or None."""
-    if not node.op.crossed or not any(type(x) is tuple for x in node.saved):
-        return None
-    return tuple([x if type(x) is tuple else None for x in node.saved])
-
-
-def strided(base: Any, shape: Any, dtype: Any, strides: Any, offset: int) -> Any:
-    """A view of an array's memory."""
-    if offset == 0 and dtype == base.dtype:
-        return np.lib.stride_tricks.as_strided(base, shape, strides)
-    root = base
-    while isinstance(root.base, np.ndarray):
-        root = root.base
-    offset += base.ctypes.data - root.ctypes.data
-    return np.ndarray(shape, dtype, root, offset, strides)
-
-
-def set_grad(leaf: Tensor, grad: Any) -> None:
-    leaf.grad = grad
-
-
-def grad_array(leaf: Tensor) -> Any:
-    grad: Any = leaf.grad
-    return grad.array
-
-
-def current() -> Recorder | None:
-    return recording[-1] if recording else None

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from minidl._capture.leaves import LeafArg, LeafTensor
 from minidl._capture.lower import UFUNCS, by_ufunc, lowered, written_storages
 from minidl._capture.memory import Arena, plan
 from minidl._capture.program import CaptureError, Instruction, Program, TensorOf, Value, values_in
-from minidl._capture.recorder import LeafArg, LeafTensor
 from minidl._tensor import Tensor
 from minidl._walk import _deposit
 from minidl.ops._op import set_allocator
@@ -176,10 +176,12 @@ class _Writer:
         keep = set(values_in(self.program.result))
         ends: list[list[Value]] = [[] for _ in self.program.instructions]
         for value, i in last.items():
-            if value.kind == "made" and value not in keep:
-                if not value.storages or any(s.alloc is None for s in value.storages):
-                    if value.shape is None or np.prod(value.shape) > 256:
-                        ends[i].append(value)
+            if value.kind != "made" or value in keep:
+                continue
+            own = bool(value.storages) and all(s.alloc is not None for s in value.storages)
+            small = value.shape is not None and np.prod(value.shape) <= 256
+            if not own and not small:
+                ends[i].append(value)
         return ends
 
     def call(self, instruction: Instruction, function: str, target: str) -> None:
@@ -281,12 +283,8 @@ class _Writer:
         leaf, part, on_tape = instruction.args
         state, own = instruction.extra
         target, value = self.operand(leaf), self.operand(part)
-        if own or (
-            state == "none"
-            and not on_tape
-            and isinstance(leaf, LeafTensor)
-            and part.shape is not None
-        ):
+        dense = part.shape is not None and not on_tape
+        if own or (state == "none" and dense and isinstance(leaf, LeafTensor)):
             tensor = leaf.tensor
             kept = self.kept.get(id(tensor))
             if kept is None:

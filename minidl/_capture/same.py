@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl._capture.leaves import LeafArg, LeafTensor
 from minidl._capture.program import Instruction, Program, TensorOf, Value
-from minidl._capture.recorder import LeafArg, LeafTensor
 from minidl._tensor import Tensor
 
 

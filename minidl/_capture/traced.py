@@ -54,7 +54,7 @@ def user_line() -> tuple[str, bool]:
     if frame is None:
         return "?", True
     place = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
-    return place, bool(first) and first.startswith("minidl.")
+    return place, first is not None and first.startswith("minidl.")
 
 
 class Traced(np.ndarray):
@@ -144,7 +144,7 @@ def _nonzero(self: Traced) -> Any:
     return plain(self).nonzero()
 
 
-Traced.nonzero = _nonzero  # type: ignore[method-assign]
+Traced.nonzero = _nonzero  # type: ignore[method-assign, assignment]
 Traced.T = property(lambda self: self.transpose())  # type: ignore[assignment]
 
 
