@@ -11,6 +11,7 @@ import os
 _TRIM, _MMAP = -1, -3  # names of mallopt, in malloc.h
 _KEEP = 1 << 30  # free bytes at the end of the heap that are kept
 _OWN_MAPPING = 256 << 20  # bytes from which an array is mapped apart, and given back
+_OLD_LIMIT = 32 << 20  # the most that glibc before 2.35 accepts for it
 
 _SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
@@ -23,4 +24,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # not glibc; TypeError: Windows has no CDLL(None)
         return False
-    return bool(mallopt(_MMAP, _OWN_MAPPING) and mallopt(_TRIM, _KEEP))
+    own = mallopt(_MMAP, _OWN_MAPPING) or mallopt(_MMAP, _OLD_LIMIT)
+    return bool(own and mallopt(_TRIM, _KEEP))
