@@ -6,6 +6,7 @@ length works, and what a node saved is freed as the walk leaves it.
 """
 
 import importlib
+import sys
 import threading
 from collections.abc import Sequence
 from operator import attrgetter
@@ -42,13 +43,15 @@ def backward(
     wanted = None if inputs is None else ([inputs] if isinstance(inputs, Tensor) else list(inputs))
     found = _walk(roots, starts, wanted or (), retain_graph, create_graph)
     if wanted is None:
-        targets = [(entry[0], entry[1]) for entry in found.values()]
+        targets = list(found.values())
     else:
         entries = [(t, found.get(id(t.node or t))) for t in wanted]
-        targets = [(t, entry[1]) for t, entry in entries if entry is not None]
+        targets = [[t, entry[1]] for t, entry in entries if entry is not None]
+    found.clear()
+    entries = None
     with _turn:
-        for leaf, part in targets:
-            _deposit(leaf, part, create_graph)
+        for target in targets:
+            _deposit(target, create_graph)
 
 
 def grad(
@@ -109,8 +112,13 @@ def _paired(outputs: Any, gradients: Any) -> tuple[list[Tensor], list[Any]]:
     return roots, starts
 
 
-def _deposit(leaf: Tensor, part: Any, on_tape: bool) -> None:
-    """Add to .grad, which is always an array of its own: writable and contiguous."""
+def _deposit(target: list[Any], on_tape: bool) -> None:
+    """Add to a leaf's .grad, which is always an array of its own: writable and contiguous.
+
+    target: [leaf, its gradient]; the gradient is taken out of it.
+    """
+    leaf, part = target
+    target[1] = None
     known = leaf.grad
     if on_tape and isinstance(part, Tensor):
         leaf.grad = part if known is None else known + part
@@ -122,13 +130,54 @@ def _deposit(leaf: Tensor, part: Any, on_tape: bool) -> None:
         else:
             part.add_to(known.array)
     elif known is None:
-        leaf.grad = Tensor(np.array(part, dtype=leaf.array.dtype, order="C"))
+        if not _is_alone(part, leaf.array):
+            part = np.array(part, dtype=leaf.array.dtype, order="C")
+        leaf.grad = Tensor(part)
     elif isinstance(known, RowSparse):
         leaf.grad = Tensor(np.asarray(known + part))
     elif known.node is not None:  # it came from create_graph: leave that graph as it is
         leaf.grad = Tensor(known.array + part)
     else:
         known.array += part
+
+
+def _is_alone(part: Any, like: Array) -> bool:
+    """Whether nobody but the caller refers to an array that may be a gradient as it is.
+
+    Copying that of a table of 20,000 x 128 takes 2 ms. Whoever could still see it, another leaf's
+    entry, a view, what a node saved, holds a reference to it or to the array it is a view of.
+    """
+    if type(part) is not _ndarray or _references(part) > _ALONE[0]:
+        return False
+    base = part.base
+    if base is not None:
+        whole = type(base) is _ndarray and base.base is None and base.nbytes == part.nbytes
+        if not whole or _references(base) > _ALONE[1]:
+            return False
+    flags = part.flags  # these hold a reference too
+    return part.dtype == like.dtype and flags.c_contiguous and flags.writeable
+
+
+def _references(array: Array) -> int:
+    return sys.getrefcount(array)
+
+
+def _alone() -> tuple[int, int]:
+    """What `_is_alone` counts for an array that only its caller has, and for such a view's base.
+
+    The numbers are the interpreter's affair, so they are found by doing the same here.
+    """
+
+    def count(part: Array) -> tuple[int, int]:
+        base = part.base
+        assert base is not None
+        return _references(part), _references(base)
+
+    part = np.empty(4).reshape(2, 2)
+    return count(part)
+
+
+_ALONE = _alone()
 
 
 def _walk(

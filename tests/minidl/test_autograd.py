@@ -202,3 +202,54 @@ def test_threads_may_share_a_graph():
         thread.join()
     assert not wrong
     np.testing.assert_array_equal(w.grad.array, np.full(3, 10 * 2 * 15))
+
+
+class Given(Function):
+    """Identity; its backward returns one array, in the given form, for both inputs."""
+
+    form = staticmethod(lambda kept: kept)
+    kept = np.ones((3, 4), np.float32)
+
+    @staticmethod
+    def forward(ctx, x, y):
+        return x + y
+
+    @staticmethod
+    def backward(ctx, dout):
+        part = tensor(Given.form(Given.kept))
+        return part, part
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda kept: kept,
+        lambda kept: kept[:],
+        lambda kept: kept.reshape(4, 3).reshape(3, 4),
+        lambda kept: kept.copy(),
+        lambda kept: kept.copy()[:],
+        lambda kept: np.ones((9, 4), np.float32)[:3],
+        lambda kept: np.frombuffer(bytes(48), np.float32).reshape(3, 4),
+        lambda kept: np.ones((4, 3), np.float32).T,
+        lambda kept: np.broadcast_to(np.float32(1), (3, 4)),
+    ],
+)
+def test_a_gradient_belongs_to_its_leaf_alone(form, monkeypatch):
+    monkeypatch.setattr(Given, "form", staticmethod(form))
+    x, y = (tensor(np.zeros((3, 4), np.float32), requires_grad=True) for _ in range(2))
+    Given.apply(x, y).sum().backward()
+    for p in (x, y):
+        flags = p.grad.array.flags
+        assert flags.c_contiguous
+        assert flags.writeable
+        assert not np.may_share_memory(p.grad.array, Given.kept)
+    assert not np.may_share_memory(x.grad.array, y.grad.array)
+    base = x.grad.array.base
+    assert base is None or base.nbytes == x.grad.array.nbytes  # no larger memory is held
+
+
+def test_a_gradient_of_its_own_is_not_copied():
+    x, seen = tensor(np.ones((3, 4), np.float32), requires_grad=True), []
+    x.register_hook(lambda g: seen.append(g.array.ctypes.data))
+    (x * 2.0).sum().backward()
+    assert seen == [x.grad.array.ctypes.data]
