@@ -14,6 +14,8 @@ import numpy as np
 
 import minidl
 from minidl import kernels, nn, optim
+from minidl.kernels._gemm import find_blas
+from minidl.ops._product import product
 
 
 def examine() -> int:
@@ -65,15 +67,23 @@ def _threads(cores: int, wrong: list[str]) -> None:
     from threadpoolctl import threadpool_info
 
     _line("budget", f"{minidl.get_num_threads()} (minidl.set_num_threads, MINIDL_NUM_THREADS)")
+    kernels.hold_blas()
     for pool in threadpool_info():
         if pool["user_api"] == "blas":
-            what = f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads"
-            _line("BLAS", f"{what}, {pool.get('architecture', 'architecture unknown')}")
-            if pool["num_threads"] > cores:
+            what = f"{pool['internal_api']} {pool['version']}"
+            if pool["num_threads"] == 1:
+                what += ", one thread: large products are cut up among the kernels' threads"
+            else:
                 wrong.append(
-                    f"BLAS has {pool['num_threads']} threads for {cores} cores, which wait for "
-                    f"each other: set MINIDL_NUM_THREADS={cores}"
+                    f"BLAS keeps {pool['num_threads']} threads of its own, which hold up those "
+                    "of the kernels: set OPENBLAS_NUM_THREADS=1 (MKL_NUM_THREADS=1)"
                 )
+            _line("BLAS", f"{what}, {pool.get('architecture', 'architecture unknown')}")
+    if find_blas() is None:
+        wrong.append(
+            "kernels found no cblas_sgemm in NumPy's BLAS: products inside kernels are plain "
+            "loops; use NumPy's own wheel (pip install --force-reinstall numpy)"
+        )
     if not kernels.ENABLED:
         reason = "MINIDL_JIT=0" if os.environ.get("MINIDL_JIT") == "0" else "Numba is missing"
         _line("kernels", f"plain NumPy ({reason})")
@@ -88,11 +98,10 @@ def _threads(cores: int, wrong: list[str]) -> None:
     allowed = may_start_threads()
     layer = numba.threading_layer() if allowed else "none started (one thread)"
     _line("kernels", f"Numba's {layer}")
-    _line("OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY", "not set"))
-    if before is not None and before.lower() != "passive":
+    _line("waiting", _waiting(before))
+    if before is not None and before.lower() == "passive":
         wrong.append(
-            f"OMP_WAIT_POLICY={before}: waiting threads of kernels hold up BLAS; unset it, or set "
-            "passive"
+            "OMP_WAIT_POLICY=passive: starting threads takes some 40 µs instead of 2; unset it"
         )
     if layer == "workqueue":
         wrong.append(
@@ -106,6 +115,12 @@ def _threads(cores: int, wrong: list[str]) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         if os.environ.get(name):
             _line(name, os.environ[name])
+
+
+def _waiting(policy: str | None) -> str:
+    if policy is not None:
+        return f"OMP_WAIT_POLICY={policy}"
+    return f"workers look {os.environ.get('GOMP_SPINCOUNT', '?')} times for work, then sleep"
 
 
 def _cache(wrong: list[str]) -> None:
@@ -134,9 +149,9 @@ def _times(wrong: list[str]) -> None:
     x = np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32)
     out = np.empty_like(x)
     work: dict[str, Callable[[], Any]] = {
-        "product": lambda: np.matmul(x, x, out=out),
+        "product": lambda: product(x, x, out),
         "softmax": lambda: kernels.softmax_forward(x, out),
-        "both": lambda: (np.matmul(x, x, out=out), kernels.softmax_forward(x, out)),
+        "both": lambda: (product(x, x, out), kernels.softmax_forward(x, out)),
     }
     taken: dict[str, float] = {}
     try:

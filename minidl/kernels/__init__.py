@@ -16,6 +16,9 @@ import importlib
 from typing import Any
 
 HOMES = {
+    "_gemm": (
+        "gemm",
+    ),
     "_jit": (
         "ENABLED",
         "Kernel",
@@ -33,7 +36,7 @@ HOMES = {
     ),
     "_threads": (
         "get_num_threads",
-        "one_blas_thread",
+        "hold_blas",
         "set_num_threads",
     ),
     "_tile": (
@@ -118,6 +121,10 @@ HOMES = {
         "avg_pool_forward",
         "max_pool_backward",
         "max_pool_forward",
+    ),
+    "products": (
+        "product",
+        "product_batched",
     ),
     "quantized": (
         "int8_linear",

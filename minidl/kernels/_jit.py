@@ -46,6 +46,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from minidl.kernels import _memory, _threads
+from minidl.kernels._gemm import Gemm
 
 ENABLED = os.environ.get("MINIDL_JIT", "1") != "0" and importlib.util.find_spec("numba") is not None
 """False: every kernel is its reference."""
@@ -100,7 +101,7 @@ class _Compilable:
         for name, value in _names_used(self.function):
             if value is prange:
                 scope[name] = numba.prange
-            elif isinstance(value, (_Compilable, ByDtype)):
+            elif isinstance(value, (_Compilable, ByDtype, Gemm)):
                 scope[name] = value.dispatcher()
         copy = types.FunctionType(code, scope, self.name + suffix, self.function.__defaults__)
         copy.__qualname__ = self.function.__qualname__ + suffix
@@ -121,6 +122,8 @@ class _Compilable:
             for name, value in _names_used(part.function):
                 if isinstance(value, (bool, int, float, str, tuple, np.generic)):
                     state.update(repr((name, value)).encode())
+                elif isinstance(value, Gemm):
+                    state.update(value.state().encode())
         return state.hexdigest()
 
 
@@ -135,6 +138,7 @@ class Kernel(_Compilable):
         serial_below: int,
         size_of: str | None,
         fastmath: tuple[str, ...],
+        any_strides: bool = False,
     ):
         super().__init__(function, fastmath, inline=False)
         expected, given = _arguments(reference), _arguments(function)
@@ -146,6 +150,7 @@ class Kernel(_Compilable):
         self.reference = reference
         self.parallel = parallel
         self.serial_below = serial_below
+        self.any_strides = any_strides
         self._size_at = 0 if size_of is None else given.index(size_of)
         self._announced = False
         self._serial: Callable[..., None] = self._first_call
@@ -192,7 +197,7 @@ class Kernel(_Compilable):
                 timer.cancel()
 
         dispatcher._compiler.compile = announced
-        _accept_read_only(dispatcher, self.name)
+        _share_machine_code(dispatcher, self.name, self.any_strides)
         return dispatcher
 
     def _announce(self) -> None:
@@ -265,6 +270,7 @@ def kernel(
     serial_below: int = SERIAL_BELOW,
     size_of: str | None = None,
     fastmath: tuple[str, ...] = ("contract",),
+    any_strides: bool = False,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Make a kernel of the function below; see the top of this module.
 
@@ -272,12 +278,15 @@ def kernel(
     in place. A `parallel` kernel runs without threads while the argument `size_of` (default: the
     first) has fewer than `serial_below` elements. `fastmath` names what LLVM may assume; a flag
     besides "contract" wants a reason in a comment, and those that lose NaN or inf are refused.
+    `any_strides`: compile once, whatever the arrays' strides; for kernels that only call others.
     """
     _check_fastmath(fastmath)
 
     def decorate(function: Callable[..., Any]) -> Any:
         form = ParallelKernel if parallel else Kernel
-        made = form(function, reference, parallel, serial_below, size_of, fastmath)
+        made = form(
+            function, reference, parallel, serial_below, size_of, fastmath, any_strides
+        )
         inside = function.__module__.startswith("minidl.kernels.")
         key = made.name if inside else f"{function.__module__}.{made.name}"
         taken = REGISTRY.get(key)
@@ -318,28 +327,31 @@ def by_dtype(*, float32: Any, float64: Any) -> Any:
     return ByDtype(float32, float64)
 
 
-def _accept_read_only(dispatcher: Any, name: str) -> None:
+def _share_machine_code(dispatcher: Any, name: str, any_strides: bool) -> None:
     """Let read-only inputs use the code compiled for writable ones.
 
     Numba would compile every mixture of read-only and writable arguments anew, though the machine
-    code is the same. Numba asks `_compile_for_args` whenever it meets new argument types.
+    code is the same. Numba asks `_compile_for_args` whenever it meets new argument types. With
+    `any_strides` the code is compiled once, for arrays of any strides: for kernels whose loops are
+    in what they call.
     """
     compile_for_args = dispatcher._compile_for_args
 
-    def compile_for_writable(*args: Any, **kwargs: Any) -> Any:
+    def share(*args: Any, **kwargs: Any) -> Any:
         arrays = [arg for arg in args if isinstance(arg, np.ndarray)]
-        if all(array.flags.writeable for array in arrays):
+        if all(array.flags.writeable for array in arrays) and not any_strides:
             return compile_for_args(*args, **kwargs)
         if not arrays[-1].flags.writeable:
             raise ValueError(f"{name}: the last array is filled in place, but it is read-only")
         given = tuple(dispatcher.typeof_pyval(arg) for arg in args)
-        types_ = tuple(t.copy(readonly=False) if hasattr(t, "layout") else t for t in given)
+        same = {"readonly": False, "layout": "A"} if any_strides else {"readonly": False}
+        types_ = tuple(t.copy(**same) if hasattr(t, "layout") else t for t in given)
         entry = dispatcher.compile(types_)
         dispatcher._insert([t._code for t in given], entry, False)
         dispatcher._types_active_call.clear()  # Numba's note of the types it is looking at
         return entry
 
-    dispatcher._compile_for_args = compile_for_writable
+    dispatcher._compile_for_args = share
 
 
 def _check_fastmath(flags: tuple[str, ...]) -> None:

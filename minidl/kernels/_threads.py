@@ -1,8 +1,10 @@
-"""One thread budget for the kernels and for BLAS, and when a kernel may start threads at all.
+"""One pool of threads for kernels and matrix products, and when a kernel may start threads at all.
 
 Two pools on two cores starve each other: libgomp's workers spin after a parallel region and hold
-up OpenBLAS (a product and a kernel of 43 + 4 µs took 8,630 µs together, 74 µs once the workers
-slept). So the workers are told to sleep, and both pools get the same number of threads.
+up OpenBLAS (a product and a kernel of 43 + 4 µs took 8,630 µs together). Workers that sleep at once
+cure that, but waking them costs 10 to 50 µs each time. So there is one pool, libgomp's: BLAS is
+held to one thread, and a large product is a kernel whose pieces call it (`_gemm`, `products`). Then
+the workers may spin a little, and a parallel region starts within 2 µs.
 """
 
 import os
@@ -10,6 +12,8 @@ import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
+
+_SPINS = "20000"  # how often a worker looks for work before it sleeps: some .5 ms
 
 _FORKED = False  # True in a forked child: an OpenMP pool does not survive a fork
 _blas_limit: Any = None  # the threadpoolctl limiter, kept so that its limit stays in force
@@ -39,64 +43,36 @@ def _default_budget(environ: Mapping[str, str] = os.environ) -> int:
 
 
 def get_num_threads() -> int:
-    """The number of threads that kernels and BLAS may use."""
+    """The number of threads that kernels and matrix products may use."""
     return _budget
 
 
 def set_num_threads(n: int) -> None:
-    """Let kernels and BLAS use at most `n` threads each. Results do not depend on `n`.
+    """Let kernels and matrix products use at most `n` threads. Results do not depend on `n`.
 
-    Numba starts its threads once, one a core, so kernels use at most that many.
+    Numba starts its threads once, one a core, so kernels use at most that many. NumPy's own
+    products (not those of minidl) run on one thread from the first large product on, whatever `n`.
     """
     global _budget
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(f"set_num_threads needs a whole number above 0, got {n!r}")
     _budget = n
-    _limit_blas(n)
 
 
-def _limit_blas(n: int) -> None:
+def hold_blas() -> None:
+    """Let BLAS use one thread from now on: the cores belong to the kernels that call it."""
     global _blas_limit
-    from threadpoolctl import threadpool_limits
+    if _blas_limit is None:
+        from threadpoolctl import threadpool_limits
 
-    _blas_limit = threadpool_limits(limits=n, user_api="blas")
-
-
-class _OneBlasThread:
-    """Within it, products run on one thread; several Python threads may be inside at a time."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._libraries: list[Any] | None = None
-        self._before: list[int] = []
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._libraries is None:
-                from threadpoolctl import ThreadpoolController
-
-                self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-            if not self._inside:
-                self._before = [library.get_num_threads() for library in self._libraries]
-                for library in self._libraries:
-                    library.set_num_threads(1)
-            self._inside += 1
-
-    def __exit__(self, *_: Any) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside and self._libraries is not None:
-                for library, n in zip(self._libraries, self._before):
-                    library.set_num_threads(n)
-
-
-one_blas_thread = _OneBlasThread()
+        _blas_limit = threadpool_limits(limits=1, user_api="blas")
 
 
 def prepare_numba() -> None:
     """Settings that must stand before Numba, or the thread pool it opens, first loads."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "OMP_WAIT_POLICY" not in os.environ:  # it would overrule the number
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+    hold_blas()
     first_import = "numba" not in sys.modules
     from numba import config as numba_config
 
@@ -148,5 +124,3 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 _budget = _default_budget()
-if "MINIDL_NUM_THREADS" in os.environ:
-    _limit_blas(_budget)

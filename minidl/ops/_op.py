@@ -26,26 +26,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from minidl.ops._memory import empty as empty
+from minidl.ops._memory import set_allocator as set_allocator
 from minidl.ops._sums import total
 from minidl.typing import Array
 
 REGISTRY: dict[str, type["Op"]] = {}
 """Every op of this package by its class's name."""
-
-_allocate: Callable[..., Array] = np.empty
-
-
-def empty(shape: Any, dtype: Any) -> Array:
-    """The one place from which ops take new arrays: a captured step hands out kept buffers here."""
-    return _allocate(shape, dtype)
-
-
-def set_allocator(allocate: Callable[..., Array]) -> Callable[..., Array]:
-    """Let `empty` take its arrays from `allocate(shape, dtype)`; returns the one it had."""
-    global _allocate
-    before, _allocate = _allocate, allocate
-    return before
-
 
 class Op:
     """Base of all ops; a subclass is never instantiated.

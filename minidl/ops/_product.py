@@ -1,55 +1,101 @@
-"""Matrix products whose bits do not depend on the number of threads.
+"""Matrix products on all cores, whose bits do not depend on the number of threads.
 
-OpenBLAS gives each thread a part of the result, and what a part computes should not depend on its
-size; two things break that. A long inner axis is cut into blocks, the last of which are halved: on
-one thread the halves are rounded up to a multiple of the registers' height, on several they are
-not. An inner size that is a multiple of 32 halves evenly either way, so the rest of up to 31 is a
-product of its own. And products with a vector, and those of float64, differ at the parts' edges
-whatever their size: they run on one thread. (Measured with OpenBLAS 0.3.31 on 333 random float32
-shapes: 42 of 130 products with more than 384 inner elements differed before, none since.)
+A large product is cut into pieces by its shape alone, each of which is one product of BLAS on one
+thread (`kernels/products.py`). A small one, and one with a vector, is a single call of NumPy.
 """
 
 from typing import Any
 
 import numpy as np
 
-from minidl.kernels import one_blas_thread
+from minidl import kernels
+from minidl.ops._memory import empty
 from minidl.typing import Array
 
-_VECTOR = 9_216  # multiplications up to which OpenBLAS keeps a matrix times a vector on one thread
-_MATRIX = 262_144  # and a product of matrices
-_BLOCK = 256  # inner elements that every processor's OpenBLAS takes as one block
-_EVEN = 32  # an inner size that is a multiple of this halves to a multiple of 16 registers
+_ALONE = 262_144  # multiplications below which one thread is as quick
+_VECTOR = 9_216  # and below which BLAS never starts another
 
-_HALF, _FLOAT32 = np.dtype("float16"), np.dtype("float32")
+_HALF, _SINGLE, _DOUBLE = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
 
 
 def product(x: Array, y: Array, out: Array | None = None) -> Array:
     """x @ y, for x (..., N, D) and y (..., D, M), or a vector (D,) for either."""
     if x.dtype is _HALF:  # BLAS knows no float16, and 11 bits are too few to sum in
-        single = product(x.astype(_FLOAT32), y.astype(_FLOAT32))
+        single = product(x.astype(_SINGLE), y.astype(_SINGLE))
         with np.errstate(over="ignore", invalid="ignore"):
             half = np.asarray(single.astype(_HALF))
         if out is None:
             return half
         out[...] = half
         return out
-    inner = x.shape[-1]
     rows = x.shape[-2] if x.ndim > 1 else 1
     columns = y.shape[-1] if y.ndim > 1 else 1
-    size = rows * inner * columns
+    size = x.size * columns
     if size <= _VECTOR:
         return np.matmul(x, y, out=out)
-    if rows == 1 or columns == 1 or (x.dtype != _FLOAT32 and size > _MATRIX):
-        with one_blas_thread:
-            return np.matmul(x, y, out=out)
-    rest = inner % _EVEN
-    if size <= _MATRIX or inner <= _BLOCK or not rest:
+    kernels.hold_blas()
+    if rows == 1 or columns == 1:
         return np.matmul(x, y, out=out)
-    whole = inner - rest
-    result = np.matmul(x[..., :whole], y[..., :whole, :], out=out)
-    result += np.matmul(x[..., whole:], y[..., whole:, :])
-    return result
+    if x.ndim == 2 and y.ndim == 2:
+        if size <= _ALONE:
+            return np.matmul(x, y, out=out)
+        return _by_kernel(kernels.product, x, y, out)
+    return _batched(x, y, out, size)
+
+
+def _by_kernel(kernel: Any, x: Array, y: Array, out: Array | None) -> Array:
+    """A product of matrices, or of equally many, by the kernel, if BLAS can take the arrays."""
+    dtype = x.dtype
+    if dtype is not y.dtype or (dtype is not _SINGLE and dtype is not _DOUBLE):
+        return np.matmul(x, y, out=out)
+    x, y = _readable(x), _readable(y)
+    shape = (*x.shape[:-1], y.shape[-1])
+    target = out
+    if target is None or target.strides[-1] != target.itemsize:
+        target = empty(shape, dtype)
+    kernel(x, y, target)
+    if out is not None and out is not target:
+        out[...] = target
+        return out
+    return target
+
+
+def _batched(x: Array, y: Array, out: Array | None, size: int) -> Array:
+    """x @ y with leading axes, which broadcast."""
+    if y.ndim == 2 and x.flags.c_contiguous and (out is None or out.flags.c_contiguous):
+        shape = (*x.shape[:-1], y.shape[-1])
+        flat = None if out is None else out.reshape(-1, shape[-1])
+        return product(x.reshape(-1, x.shape[-1]), y, flat).reshape(shape)
+    if x.ndim == y.ndim == 3 and len(x) == len(y):
+        if size <= _ALONE:
+            return np.matmul(x, y, out=out)
+        return _by_kernel(kernels.product_batched, x, y, out)
+    lead = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    x_all = np.broadcast_to(x, (*lead, *x.shape[-2:]))
+    y_all = np.broadcast_to(y, (*lead, *y.shape[-2:]))
+    if size // max(1, x.size) * x_all.size <= _ALONE:
+        return np.matmul(x, y, out=out)
+    flat_x = x_all.reshape(-1, *x.shape[-2:])  # copies what broadcasting repeats
+    flat_y = y_all.reshape(-1, *y.shape[-2:])
+    result = product(flat_x, flat_y).reshape(*lead, x.shape[-2], y.shape[-1])
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+def _readable(x: Array) -> Array:
+    """x, or a copy if neither of its last two axes runs along memory as BLAS wants it."""
+    if x.flags.c_contiguous or x.T.flags.c_contiguous:
+        return x
+    size = x.itemsize
+    *_, across, along = x.strides
+    rows, columns = x.shape[-2:]
+    if (along == size and across >= columns * size and across % size == 0) or (
+        across == size and along >= rows * size and along % size == 0
+    ):
+        return x
+    return np.ascontiguousarray(x)
 
 
 def matmul(x: Any, y: Any) -> Any:

@@ -3,11 +3,23 @@
 import numpy as np
 
 from minidl.testing.kernels import KernelCase
-from tests.cases import _image_kernels, _norm_kernels, _optimizer_kernels, _sequence_kernels
+from tests.cases import (
+    _image_kernels,
+    _norm_kernels,
+    _optimizer_kernels,
+    _product_kernels,
+    _sequence_kernels,
+)
 from tests.cases._kernel_samples import ROWS, SIZES, normal, sampler_table, special
 
 CASES, case = sampler_table()
-for _family in (_image_kernels, _norm_kernels, _optimizer_kernels, _sequence_kernels):
+for _family in (
+    _image_kernels,
+    _norm_kernels,
+    _optimizer_kernels,
+    _product_kernels,
+    _sequence_kernels,
+):
     CASES |= _family.CASES
 
 

@@ -81,12 +81,33 @@ def test_a_product_does_not_depend_on_threads(shape, dtype, rng):
         np.testing.assert_allclose(one, x.astype(float) @ y.T, rtol=1e-3, atol=1e-3)
 
 
-def test_a_product_leaves_blas_as_it_was():
-    from threadpoolctl import threadpool_info
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("view", ["whole", "transposed", "cut", "every second", "backwards"])
+def test_a_product_takes_arrays_of_any_strides(view, dtype):
+    rng = np.random.default_rng(0)
 
-    def threads():
-        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    def operand(*shape):
+        *lead, n, m = shape
+        if view == "transposed":
+            return rng.standard_normal((*lead, m, n)).astype(dtype).swapaxes(-1, -2)
+        if view == "cut":
+            return rng.standard_normal((*lead, n + 3, m + 5)).astype(dtype)[..., 1:-2, 2:-3]
+        whole = rng.standard_normal((*lead, 2 * n, 2 * m)).astype(dtype)
+        if view == "every second":
+            return whole[..., ::2, ::2]
+        part = whole[..., :n, :m]
+        return part[..., ::-1, :] if view == "backwards" else part.copy()
 
-    before = threads()
-    product(np.ones((200, 300)), np.ones((300, 100)))
-    assert threads() == before
+    for x, y in [
+        (operand(90, 80), operand(80, 70)),
+        (operand(1, 400), operand(400, 700)),
+        (operand(3, 90, 80), operand(3, 80, 70)),
+        (operand(2, 1, 90, 80), operand(3, 80, 70)),
+        (operand(3, 90, 80), operand(80, 70)),
+    ]:
+        exact = x.astype(np.float64) @ y.astype(np.float64)
+        tolerance = 1e-4 if dtype == np.float32 else 1e-12
+        np.testing.assert_allclose(product(x, y), exact, rtol=0, atol=tolerance)
+        out = np.full((*exact.shape[:-1], 2 * exact.shape[-1]), np.nan, dtype)[..., ::2]
+        assert product(x, y, out) is out
+        np.testing.assert_allclose(out, exact, rtol=0, atol=tolerance)

@@ -1,0 +1,61 @@
+"""Matrix products in pieces: each piece is one product of BLAS on one thread."""
+
+import numpy as np
+
+from minidl.kernels._gemm import gemm
+from minidl.kernels._jit import helper, kernel, piece, prange
+from minidl.kernels._pieces import count_pieces
+
+_PIECE = 250_000  # multiplications below which a piece is not worth a core: 3 µs
+_SIDE = 128  # rows or columns a piece should have: BLAS packs the other operand for each piece
+_MOST = 32  # pieces
+_LINE = 16  # elements of a cache line, and rows of BLAS's register tile
+
+
+@helper
+def _piece_size(n, others):
+    """Rows (or columns) a piece, for n of them with `others` multiplications each."""
+    pieces = max(1, min(_MOST, n * others // _PIECE, n // _SIDE))
+    if pieces == 1 and n * others >= 2 * _PIECE:
+        pieces = 2
+    return (n + pieces * _LINE - 1) // (pieces * _LINE) * _LINE
+
+
+@piece
+def _product_piece(a, b, c):
+    gemm(a, b, c.dtype.type(0), c)
+
+
+def product_ref(a, b, c):
+    np.matmul(a, b, out=c)
+
+
+@kernel(reference=product_ref, parallel=True, serial_below=0, any_strides=True)
+def product(a, b, c):
+    """c = a @ b.  a (N, D), b (D, M), c (N, M); each with unit stride along one axis, c's last."""
+    n, m, d = c.shape[0], c.shape[1], a.shape[1]
+    if n >= m:
+        size = _piece_size(n, m * d)
+        for p in prange(count_pieces(n, size)):
+            s, e = p * size, min(p * size + size, n)
+            _product_piece(a[s:e], b, c[s:e])
+    else:
+        size = _piece_size(m, n * d)
+        for p in prange(count_pieces(m, size)):
+            s, e = p * size, min(p * size + size, m)
+            _product_piece(a, b[:, s:e], c[:, s:e])
+
+
+def product_batched_ref(a, b, c):
+    np.matmul(a, b, out=c)
+
+
+@kernel(reference=product_batched_ref, parallel=True, serial_below=0, any_strides=True)
+def product_batched(a, b, c):
+    """c = a @ b for each of B.  a (B, N, D), b (B, D, M), c (B, N, M); strides as in `product`."""
+    count = c.shape[0]
+    work = max(1, c.shape[1] * c.shape[2] * a.shape[2])
+    size = max(1, min((count + 1) // 2, _PIECE // work))
+    for p in prange(count_pieces(count, size)):
+        for i in range(p * size, min(p * size + size, count)):
+            _product_piece(a[i], b[i], c[i])

@@ -1,0 +1,24 @@
+"""Inputs for the kernels of products: empty, one row, odd sizes, several pieces either way."""
+
+import numpy as np
+
+from minidl.testing.kernels import KernelCase
+from tests.cases._kernel_samples import normal, sampler_table
+
+CASES, case = sampler_table()
+
+
+@case("product")
+def product(rng, dtype):
+    for n, d, m in [(0, 3, 4), (3, 0, 4), (1, 1, 1), (5, 7, 3), (700, 33, 65), (40, 90, 700)]:
+        a = normal(rng, n * d, dtype).reshape(n, d)
+        b = normal(rng, d * m, dtype).reshape(d, m)
+        yield KernelCase([a, b], outputs=[np.empty((n, m), dtype)])
+
+
+@case("product_batched")
+def product_batched(rng, dtype):
+    for count, n, d, m in [(0, 2, 3, 4), (1, 1, 1, 1), (3, 5, 7, 3), (9, 40, 50, 60)]:
+        a = normal(rng, count * n * d, dtype).reshape(count, n, d)
+        b = normal(rng, count * d * m, dtype).reshape(count, d, m)
+        yield KernelCase([a, b], outputs=[np.empty((count, n, m), dtype)])
