@@ -11,6 +11,7 @@ rounds alternate between the waiting processes: while one works, the others slee
     results = alternate("benchmarks.speed.op_chain:OpChain", ["minidl", "torch"], rounds=20)
 """
 
+import contextlib
 import importlib
 import importlib.metadata
 import json
@@ -21,7 +22,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+IMPORTS = {
+    "minidl": ("minidl.nn", "minidl.optim"),
+    "captured": ("minidl.nn", "minidl.optim"),
+    "torch": ("torch",),
+    "compiled": ("torch",),
+    "jax": ("jax",),
+    "implicit": ("implicit",),
+}
+"""What a library's process imports before its memory and its first run are looked at."""
 
 PAUSE = 0.01  # seconds before a round: the threads of the one before stop spinning
 
@@ -47,34 +59,38 @@ def alternate(
     target: "module:class" of a Work; settings: its attributes. A library that is not installed is
     left out.
     """
-    command = [sys.executable, "-m", "benchmarks.alternate", target, json.dumps(settings)]
-    workers = {
-        name: subprocess.Popen(
-            [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for name in libraries
-    }
+    workers = {name: worker(target, name, settings) for name in libraries}
     results: dict[str, dict[str, Any]] = {}
-    for name, worker in list(workers.items()):  # warm up one after the other
-        ready = _ask(worker, "prepare")
+    for name, each in list(workers.items()):  # warm up one after the other
+        ready = ask(each, "prepare")
         if "missing" in ready:
-            workers.pop(name).wait()
+            end(workers.pop(name))
             continue
         results[name] = {"times": [], **ready}
     for _ in range(rounds):
-        for name, worker in workers.items():
+        for name, each in workers.items():
             time.sleep(PAUSE)
-            results[name]["times"].append(_ask(worker, "round")["seconds"])
-    for name, worker in workers.items():
-        results[name].update(_ask(worker, "end"))
-        worker.wait()
+            results[name]["times"].append(ask(each, "round")["seconds"])
+    for name, each in workers.items():
+        results[name].update(ask(each, "end"))
+        end(each)
     for result in results.values():
         result["median"] = statistics.median(result["times"])
         result["spread"] = _spread(result["times"])
     return results
 
 
-def _ask(worker: subprocess.Popen, request: str) -> dict[str, Any]:
+def worker(
+    target: str, library: str, settings: dict[str, Any], env: dict[str, str] | None = None
+) -> subprocess.Popen:
+    """A process that waits for requests: "prepare", then "round" as often as wanted, "end"."""
+    command = [sys.executable, "-m", "benchmarks.alternate", target, json.dumps(settings), library]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+    )
+
+
+def ask(worker: subprocess.Popen, request: str) -> dict[str, Any]:
     assert worker.stdin is not None
     assert worker.stdout is not None
     worker.stdin.write(request + "\n")
@@ -83,6 +99,13 @@ def _ask(worker: subprocess.Popen, request: str) -> dict[str, Any]:
     if not line:
         raise RuntimeError(f"a worker ended early (exit code {worker.wait()}): see its error above")
     return json.loads(line)
+
+
+def end(worker: subprocess.Popen) -> None:
+    """Wait for a worker that has nothing more to do."""
+    with worker:
+        assert worker.stdin is not None
+        worker.stdin.close()
 
 
 def _spread(times: list[float]) -> float:
@@ -113,16 +136,24 @@ def versions() -> dict[str, Any]:
     return found
 
 
-def peak_memory() -> int:
-    """The most bytes that this process had in memory."""
+def memory_after_imports() -> int:
+    """Bytes in memory now; from now on counts the peak, if the system lets us say so."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return _memory("VmRSS")
+
+
+def _memory(field: str) -> int:
+    """Bytes of a field of Linux' process status; elsewhere the peak, which is all there is."""
     try:
-        status = open("/proc/self/status").read()  # noqa: SIM115
+        status = Path("/proc/self/status").read_text()
     except OSError:
         import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024  # type: ignore[index]
+    found = re.search(rf"{field}:\s+(\d+)", status)
+    return int(found[1]) * 1024 if found else 0
 
 
 def _serve(target: str, settings: str, library: str) -> None:
@@ -130,12 +161,15 @@ def _serve(target: str, settings: str, library: str) -> None:
     module, _, name = target.partition(":")
     replies, sys.stdout = sys.stdout, sys.stderr  # nothing else may write among the replies
     work: Work = getattr(importlib.import_module(module), name)(**json.loads(settings))
-    run = None
+    run, before = None, 0
     for request in sys.stdin:
         reply: dict[str, Any] = {}
         if request.strip() == "prepare":
-            started = time.perf_counter()
             try:
+                for name in IMPORTS.get(library, ()):
+                    importlib.import_module(name)
+                before = memory_after_imports()
+                started = time.perf_counter()
                 run = getattr(work, library)()
             except ImportError as error:
                 reply = {"missing": str(error)}
@@ -154,7 +188,7 @@ def _serve(target: str, settings: str, library: str) -> None:
                 run()
             reply = {"seconds": (time.perf_counter() - started) / work.repeats}
         elif request.strip() == "end":
-            reply = {"peak_memory": peak_memory()}
+            reply = {"peak_memory": _memory("VmHWM"), "memory_before": before}
         print(json.dumps(reply), file=replies, flush=True)
         if reply.get("missing") or request.strip() == "end":
             return

@@ -1,4 +1,10 @@
-"""The command `python -m benchmarks speed`."""
+"""python -m benchmarks speed: each workload with minidl and every installed peer, side by side.
+
+Every library has a process of its own and the rounds alternate between them; same weights, same
+batches, and the losses must agree. Each row is written to a JSON file in the results folder, and
+from all files there a table, a plot and a page are made. Without a name: all workloads, three
+other shapes of each kind (--drawn) and the time to the first step (--start).
+"""
 
 from __future__ import annotations
 
@@ -8,98 +14,127 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.alternate import alternate, ratio, versions
-from benchmarks.speed import PROGRAMS, WORKLOADS
+from benchmarks.alternate import versions
+from benchmarks.speed import PROGRAMS, WORKLOADS, _report
+from benchmarks.speed._bars import bars
+from benchmarks.speed._measure import (
+    LIBRARIES,
+    Row,
+    drawn_settings,
+    make,
+    measure,
+    product_rate,
+    starts,
+)
 
-LIBRARIES = ("minidl", "captured", "torch", "implicit", "numpy")
-FIRST, CURVE = 1e-4, 1e-3  # relative differences that float32 may make: first loss, later losses
+SEED = 4  # of the draw of other shapes
+SHAPES = 3
 
 
 def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
-    unknown = set(args.names) - {*WORKLOADS, *PROGRAMS}
+    unknown = sorted({*args.names} - {*WORKLOADS, *PROGRAMS})
     if unknown:
         _parser().error(f"unknown: {' '.join(unknown)}; there is {', '.join(names())}")
-    libraries = args.libraries.split(",")
-    rows, code = [], 0
-    for name in args.names or names():
-        if name in PROGRAMS:
-            program = importlib.import_module(f"benchmarks.speed.{name}")
-            code = code or program.main(["--smoke"] if args.smoke else []) or 0
-            continue
-        rounds = 2 if args.smoke else args.rounds
-        row = measure(name, libraries, rounds)
-        print("\n".join(lines(row)), flush=True)
-        rows.append(row)
-        code = code or int(not row["agree"])
-    if args.out and rows:
-        path = Path(args.out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"versions": versions(), "rows": rows}, indent=1))
-    return code
+    if not args.names and not args.smoke:
+        args.start, args.drawn = True, SEED if args.drawn is None else args.drawn
+    code, folder = 0, Path(args.out)
+    if not args.report:
+        rate = product_rate(2 if args.smoke else 8)
+        for name in args.names or names():
+            code = _run(name, args, rate, folder) or code
+    if args.smoke:
+        return code
+    rows = _report.read(folder)
+    if not rows:
+        _parser().error(f"--report: no results in {folder}")
+    _report.write(folder, rows)
+    missed = [bar for bar in bars(rows) if not bar.met]
+    if args.report or not args.names:
+        print("\n".join(["", *_report.table(rows), "", *(bar.line() for bar in bars(rows))]))
+    return code or int(args.require and bool(missed))
 
 
 def names() -> list[str]:
     return [*WORKLOADS, *PROGRAMS]
 
 
-def measure(name: str, libraries: list[str], rounds: int, **settings: Any) -> dict[str, Any]:
-    """One workload with every library that has it and is installed."""
-    target = WORKLOADS[name]
-    module, _, kind = target.partition(":")
-    work = getattr(importlib.import_module(module), kind)(**settings)
-    having = [each for each in libraries if hasattr(work, each)]
-    rounds = min(rounds, getattr(work, "most_rounds", rounds))
-    results = alternate(target, having, rounds, **settings)
-    row: dict[str, Any] = {"workload": name, "settings": settings, "libraries": results}
-    row["unit"], row["units"] = getattr(work, "unit", "steps"), getattr(work, "units", 1)
-    if hasattr(work, "flops"):
-        row["flops"] = work.flops()
-    row["ratios"] = {
-        ours: {peer: ratio(results, peer, ours) for peer in results if peer != ours}
-        for ours in ("minidl", "captured")
-        if ours in results
-    }
-    row["differences"] = differences(results) if getattr(work, "checked", True) else {}
-    row["agree"] = all(a <= FIRST and b <= CURVE for a, b in row["differences"].values())
-    return row
+def _run(name: str, args: argparse.Namespace, rate: float, folder: Path) -> int:
+    """Measure one workload in its shapes; 1 where libraries disagree."""
+    if name in PROGRAMS:
+        program = importlib.import_module(f"benchmarks.speed.{name}")
+        return program.main(["--smoke"] if args.smoke else []) or 0
+    code = 0
+    for label, settings in _shapes(name, args):
+        libraries = args.libraries.split(",")
+        row = measure(name, libraries, 2 if args.smoke else args.rounds, settings)
+        row |= {"label": label, "drawn": label != name, "product_rate": rate}
+        print("\n".join(lines(row)), flush=True)
+        if args.start and label == name and name != "import":
+            row["starts"] = starts(name, libraries, 3, settings)
+            seconds = ", ".join(f"{k} {v:.2f} s" for k, v in row["starts"].items())
+            print(f"{label:14s} first step of a new process: {seconds}", flush=True)
+        code = code or int(not row["agree"])
+        if not args.smoke:
+            _keep(row, folder)
+    return code
 
 
-def differences(results: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Relative difference from minidl's of each library: (first loss, largest of the curve)."""
-    if "minidl" not in results:
-        return {}
-    ours = results["minidl"]["curve"]
-    found = {}
-    for name, result in results.items():
-        off = [abs(a - b) / max(abs(b), 1e-12) for a, b in zip(result["curve"], ours)]
-        found[name] = (off[0], max(off))
-    return found
+def _shapes(name: str, args: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    if args.smoke:
+        return [(name, dict(getattr(make(name), "small", {})))]
+    shapes: list[tuple[str, dict[str, Any]]] = [] if args.only_drawn else [(name, {})]
+    if args.drawn is not None:
+        for number in range(1, SHAPES + 1):
+            settings = drawn_settings(name, args.drawn, number)
+            if settings is not None:
+                shapes.append((f"{name} {args.drawn}.{number}", settings))
+    return shapes
 
 
-def lines(row: dict[str, Any]) -> list[str]:
+def _keep(row: Row, folder: Path) -> None:
+    """Write the row; what an earlier run found of other things (starts) stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{row['label'].replace(' ', '-')}.json"
+    old = json.loads(path.read_text()) if path.exists() else {}
+    kept = {"starts": old["starts"]} if "starts" in old else {}
+    path.write_text(json.dumps({**kept, **row, "versions": versions()}, indent=1))
+
+
+def lines(row: Row) -> list[str]:
     """What a person reads while it runs."""
     text = []
     for name, result in row["libraries"].items():
         per = result["median"] / row["units"]
-        rate = f"{row['units'] / result['median']:12,.0f} {row['unit']}/s" if per < 1e-4 else ""
-        line = f"{row['workload']:11s} {name:9s} {result['median'] * 1e3:9.3f} ms"
-        line += f" best {min(result['times']) * 1e3:9.3f} spread {result['spread']:4.0%}{rate}"
-        if name != "minidl" and "minidl" in row["ratios"]:
-            line += f"   / minidl {row['ratios']['minidl'][name]:5.2f}"
-        if name not in ("minidl", "captured") and "captured" in row["ratios"]:
-            line += f"   / captured {row['ratios']['captured'][name]:5.2f}"
+        line = f"{row['label']:14s} {name:9s} {result['median'] * 1e3:9.3f} ms"
+        line += f" best {min(result['times']) * 1e3:9.3f} spread {result['spread']:4.0%}"
+        if name in row["memory"]:
+            line += f" peak {row['memory'][name][0] / 2**20:5.0f} MiB"
+        if per < 1e-4:
+            line += f" {1 / per:12,.0f} {row['unit']}/s"
+        for ours, ratios in row["ratios"].items():
+            if name in ratios:
+                line += f"   / {ours} {ratios[name]:5.2f}"
         text.append(line)
     if not row["agree"]:
-        text.append(f"{row['workload']:11s} THE LIBRARIES DISAGREE: {row['differences']}")
+        text.append(f"{row['label']:14s} THE LIBRARIES DISAGREE: {row['differences']}")
     return text
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks speed", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks speed", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names()))
     parser.add_argument("--libraries", default=",".join(LIBRARIES), help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--smoke", action="store_true", help="two rounds, to see that they run")
-    parser.add_argument("--out", help="write the results to this JSON file")
+    parser.add_argument("--rounds", type=int, default=20, help="default: %(default)s")
+    parser.add_argument("--start", action="store_true", help="time to the first step, too")
+    parser.add_argument("--drawn", type=int, nargs="?", const=SEED, metavar="SEED",
+                        help=f"{SHAPES} other shapes of each kind, too; seed {SEED} if not given")
+    parser.add_argument("--only-drawn", action="store_true", help="leave out the listed shape")
+    parser.add_argument("--out", default="runs/speed", help="results folder (%(default)s)")
+    parser.add_argument("--report", action="store_true", help="measure nothing, only report")
+    parser.add_argument("--require", action="store_true", help="exit code 1 if a bar is missed")
+    parser.add_argument("--smoke", action="store_true", help="tiny shapes, two rounds: does it run")
     return parser

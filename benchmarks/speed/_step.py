@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ class Step(Work):
     curve = 4
     lr = 1e-3
     batches = 4  # taken in turn
+    parts = ("loss",)  # the methods that torch.compile gets
+    adam: ClassVar[dict[str, Any]] = {}  # more arguments of Adam
 
     # ------------------------------------------------------------------ what a workload says
 
@@ -40,6 +42,10 @@ class Step(Work):
         raise NotImplementedError
 
     def loss(self, F: Any, model: Any, *batch: Any) -> Any:
+        raise NotImplementedError
+
+    def jax_loss(self, jax: Any, p: dict[str, Any], *batch: Any) -> Any:
+        """The same loss in plain jax.numpy, of the parameters p by the names of `shapes`."""
         raise NotImplementedError
 
     def flops(self) -> float:
@@ -71,6 +77,25 @@ class Step(Work):
 
         return self._training(torch, nn, F, optim)
 
+    def compiled(self) -> Callable[[], float]:
+        """torch.compile of the loss, and torch's fused Adam."""
+        import torch
+        import torch.nn.functional as F
+        from torch import nn, optim
+
+        for name in self.parts:
+            setattr(self, name, torch.compile(getattr(self, name)))
+        self.adam = {**self.adam, "fused": True}
+        return self._training(torch, nn, F, optim)
+
+    def jax(self) -> Callable[[], float]:
+        """One jitted function: loss, gradients and Adam, with donated weights and moments."""
+        import jax
+
+        from benchmarks.speed._jax import training
+
+        return in_turn(training(jax, self), [jax.device_put(narrow(b)) for b in self.data()])
+
     def _training(
         self, lib: Any, nn: Any, F: Any, optim: Any, wrap: Callable[..., Any] | None = None
     ) -> Callable[[], float]:
@@ -93,7 +118,7 @@ class Step(Work):
         return step
 
     def optimizer(self, optim: Any, model: Any) -> Any:
-        return optim.Adam(model.parameters(), lr=self.lr)
+        return optim.Adam(model.parameters(), lr=self.lr, **self.adam)
 
     # ------------------------------------------------------------------ weights and batches
 
@@ -119,6 +144,17 @@ def start(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArra
         return drawn / np.float32(np.sqrt(np.prod(shape[1:])))
     centre = 1 if name.endswith("weight") else 0  # of a norm; of a bias
     return np.float32(centre) + np.float32(0.1) * drawn
+
+
+def narrow(batch: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+    """JAX's whole numbers have 32 bits."""
+    return tuple(a.astype(np.int32) if a.dtype == np.int64 else a for a in batch)
+
+
+def between(rng: np.random.Generator, low: int, high: int, multiple: int = 1) -> int:
+    """A whole number drawn evenly on a logarithmic scale, a multiple of `multiple`."""
+    value = np.exp(rng.uniform(np.log(low), np.log(high)))
+    return max(1, round(value / multiple)) * multiple
 
 
 def in_turn(step: Callable[..., Any], batches: list[Any]) -> Callable[[], float]:

@@ -4,10 +4,12 @@
 a shop runs: whole epochs with the sampling of unseen items, ecommerce's BPR against implicit's.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
 from benchmarks.alternate import Work
-from benchmarks.speed._step import Step, skewed
+from benchmarks.speed._step import Step, between, skewed
 
 
 class BPRStep(Step):
@@ -19,7 +21,17 @@ class BPRStep(Step):
     rows = 4_096
     repeats = 5
     batches = 8
+    compiled = None  # inductor takes no sparse gradients
+    jax = None  # jax.grad gives dense gradients
     unit = "samples"
+    small: ClassVar = {"users": 50, "items": 40, "dim": 8, "rows": 64}
+
+    @staticmethod
+    def drawn(rng):
+        return {
+            "users": between(rng, 1_000, 50_000), "items": between(rng, 1_000, 50_000),
+            "dim": between(rng, 16, 128), "rows": between(rng, 1_024, 16_384),
+        }  # fmt: skip
 
     @property
     def units(self):
@@ -65,6 +77,14 @@ class Purchases(Work):
     each = 165  # events drawn a user
     dim = 64
     checked = False
+    small: ClassVar = {"users": 60, "items": 50, "each": 5, "dim": 8}
+
+    @staticmethod
+    def drawn(rng):
+        return {
+            "users": between(rng, 2_000, 20_000), "items": between(rng, 1_000, 20_000),
+            "each": between(rng, 20, 200), "dim": between(rng, 16, 128),
+        }  # fmt: skip
 
     def pairs(self):
         rng = np.random.default_rng(2)

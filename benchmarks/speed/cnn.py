@@ -1,10 +1,11 @@
 """A small convolutional network on pictures of one channel: cross-entropy."""
 
 import itertools
+from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.speed._step import Step
+from benchmarks.speed._step import Step, between
 
 
 class CNN(Step):
@@ -17,6 +18,16 @@ class CNN(Step):
     hidden = 128
     classes = 10
     repeats = 3
+
+    small: ClassVar = {"rows": 4, "size": 8, "channels": (1, 3, 4), "hidden": 5}
+
+    @staticmethod
+    def drawn(rng):
+        channels = (int(rng.choice([1, 3])), between(rng, 16, 48), between(rng, 32, 96))
+        return {
+            "rows": between(rng, 16, 256), "size": between(rng, 16, 48, 4), "channels": channels,
+            "kernel": int(rng.choice([3, 5])), "hidden": between(rng, 64, 256),
+        }  # fmt: skip
 
     def pairs(self):
         return list(itertools.pairwise(self.channels))
@@ -51,6 +62,19 @@ class CNN(Step):
 
     def loss(self, F, model, x, classes):
         return F.cross_entropy(model(x), classes)
+
+    def jax_loss(self, jax, p, x, classes):
+        from benchmarks.speed._jax import cross_entropy, linear
+
+        for i in range(len(self.pairs())):
+            name = f"{3 * i}"
+            x = jax.lax.conv_general_dilated(x, p[name + ".weight"], (1, 1), "SAME")
+            x = jax.nn.relu(x + p[name + ".bias"][:, None, None])
+            window = (1, 1, 2, 2)
+            x = jax.lax.reduce_window(x, -jax.numpy.inf, jax.lax.max, window, window, "VALID")
+        after = 3 * len(self.pairs()) + 1
+        x = jax.nn.relu(linear(p, f"{after}", x.reshape(len(x), -1)))
+        return cross_entropy(jax, linear(p, f"{after + 2}", x), classes)
 
     def flops(self):
         size, products = self.size, []

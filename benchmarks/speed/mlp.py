@@ -1,10 +1,11 @@
 """A multilayer perceptron on numbers: BCE with logits."""
 
 import itertools
+from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.speed._step import Step
+from benchmarks.speed._step import Step, between
 
 
 class MLP(Step):
@@ -13,6 +14,14 @@ class MLP(Step):
     rows = 1024
     widths = (128, 256, 128, 64, 1)
     repeats = 6
+
+    small: ClassVar = {"rows": 32, "widths": (8, 16, 1), "repeats": 1}  # for --smoke
+
+    @staticmethod
+    def drawn(rng):
+        """Another shape, as `settings`."""
+        hidden = [between(rng, 64, 512) for _ in range(rng.integers(2, 4))]
+        return {"rows": between(rng, 256, 4096), "widths": (between(rng, 32, 256), *hidden, 1)}
 
     def pairs(self):
         return list(itertools.pairwise(self.widths))
@@ -37,6 +46,14 @@ class MLP(Step):
 
     def loss(self, F, model, x, y):
         return F.binary_cross_entropy_with_logits(model(x), y)
+
+    def jax_loss(self, jax, p, x, y):
+        from benchmarks.speed._jax import linear, logit_loss
+
+        last = 2 * (len(self.pairs()) - 1)
+        for i in range(0, last, 2):
+            x = jax.nn.relu(linear(p, f"{i}", x))
+        return logit_loss(jax, linear(p, f"{last}", x), y)
 
     def flops(self):
         forward = [2 * self.rows * narrow * wide for narrow, wide in self.pairs()]

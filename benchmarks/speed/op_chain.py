@@ -1,8 +1,11 @@
 """The tape's cost: a chain of 1,000 small ops, forward and backward; and a process's start."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from benchmarks.alternate import Work
+from benchmarks.speed._step import between
 
 
 class OpChain(Work):
@@ -13,6 +16,12 @@ class OpChain(Work):
     repeats = 5
     settle = 1
     unit = "ops"
+
+    small: ClassVar = {"ops": 40}
+
+    @staticmethod
+    def drawn(rng):
+        return {"side": between(rng, 2, 24)}
 
     @property
     def units(self):

@@ -1,8 +1,10 @@
 """SASRec (Kang & McAuley 2018): a causal transformer over what a customer took."""
 
+from typing import ClassVar
+
 import numpy as np
 
-from benchmarks.speed._step import Step, skewed
+from benchmarks.speed._step import Step, between, skewed
 
 
 class SASRecBCE(Step):
@@ -18,6 +20,17 @@ class SASRecBCE(Step):
     blocks = 2
     heads = 2
     repeats = 1
+
+    small: ClassVar = {"items": 50, "dim": 8, "time": 6, "rows": 4}
+
+    @staticmethod
+    def drawn(rng):
+        heads = int(rng.choice([1, 2, 4]))
+        return {
+            "items": between(rng, 2_000, 50_000), "heads": heads,
+            "dim": between(rng, 32, 128, 4 * heads), "time": between(rng, 20, 100),
+            "rows": between(rng, 32, 256), "blocks": int(rng.integers(1, 4)),
+        }  # fmt: skip
 
     def shapes(self):
         d = self.dim
@@ -84,6 +97,38 @@ class SASRecBCE(Step):
         each = F.softplus(-liked) + F.softplus(other)
         return (each * real).sum() / real.sum()
 
+    def jax_states(self, jax, p, ids):
+        from benchmarks.speed._jax import layer_norm, linear
+
+        np, d = jax.numpy, self.dim
+        x = p["items.weight"][ids] * d**0.5 + p["places.weight"]  # (B, T, D)
+        rows, time, _ = x.shape
+        causal = np.tril(np.ones((time, time), bool))
+        for i in range(self.blocks):
+            name = f"blocks.{i}."
+            qkv = linear(p, name + "qkv", layer_norm(jax, p, name + "norm1", x))
+            qkv = qkv.reshape(rows, time, 3, self.heads, -1)
+            q, k, v = np.moveaxis(qkv, 2, 0)  # (B, T, H, D/H) each
+            scores = np.einsum("bthd,bshd->bhts", q, k) / q.shape[-1] ** 0.5
+            shares = jax.nn.softmax(np.where(causal, scores, -np.inf))
+            mixed = np.einsum("bhts,bshd->bthd", shares, v).reshape(rows, time, d)
+            x = x + linear(p, name + "project", mixed)
+            wide = linear(p, name + "wide", layer_norm(jax, p, name + "norm2", x))
+            x = x + linear(p, name + "narrow", jax.nn.gelu(wide, approximate=False))
+        return layer_norm(jax, p, "norm", x)
+
+    def jax_table(self, jax, p):
+        """The items' vectors; the padding item's gets no gradient."""
+        table = p["items.weight"]
+        return table.at[0].set(jax.lax.stop_gradient(table[0]))
+
+    def jax_loss(self, jax, p, ids, following, drawn, real):
+        p = {**p, "items.weight": self.jax_table(jax, p)}
+        x, table = self.jax_states(jax, p, ids), p["items.weight"]
+        liked, other = (x * table[following]).sum(-1), (x * table[drawn]).sum(-1)
+        each = jax.nn.softplus(-liked) + jax.nn.softplus(other)
+        return (each * real).sum() / real.sum()
+
     def flops(self):
         d, positions = self.dim, self.rows * self.time
         block = 2 * positions * (12 * d * d) + 4 * positions * self.time * d / 2  # causal half
@@ -106,6 +151,14 @@ class SASRecCE(SASRecBCE):
     def loss(self, F, model, ids, last, following):
         x = model(ids)[model.every, last]  # (B, D)
         return F.cross_entropy(F.linear(x, model.items.weight), following)
+
+    def jax_loss(self, jax, p, ids, last, following):
+        from benchmarks.speed._jax import cross_entropy
+
+        table = self.jax_table(jax, p)
+        x = self.jax_states(jax, {**p, "items.weight": table}, ids)
+        x = x[jax.numpy.arange(self.rows), last]  # (B, D)
+        return cross_entropy(jax, x @ p["items.weight"].T, following)
 
     def flops(self):
         return super().flops() + 3 * 2 * self.rows * self.dim * (self.items + 1)

@@ -1,6 +1,10 @@
 """Convolutions over words (Kim 2014): filters of several widths, max over time, cross-entropy."""
 
-from benchmarks.speed._step import Step, skewed
+from typing import ClassVar
+
+import numpy as np
+
+from benchmarks.speed._step import Step, between, skewed
 
 
 class TextCNN(Step):
@@ -12,6 +16,17 @@ class TextCNN(Step):
     kernels = (3, 4, 5)
     classes = 2
     repeats = 2
+
+    small: ClassVar = {"vocabulary": 100, "dim": 8, "rows": 4, "time": 9, "filters": 5}
+
+    @staticmethod
+    def drawn(rng):
+        return {
+            "vocabulary": between(rng, 5_000, 50_000), "dim": between(rng, 50, 300),
+            "rows": between(rng, 32, 128), "time": between(rng, 20, 120),
+            "filters": between(rng, 50, 200), "classes": int(rng.integers(2, 20)),
+            "kernels": sorted(rng.choice(np.arange(2, 8), 3, replace=False).tolist()),
+        }  # fmt: skip
 
     def shapes(self):
         shapes = {"words.weight": (self.vocabulary, self.dim)}
@@ -47,6 +62,16 @@ class TextCNN(Step):
 
     def loss(self, F, model, words, classes):
         return F.cross_entropy(model(words), classes)
+
+    def jax_loss(self, jax, p, words, classes):
+        from benchmarks.speed._jax import cross_entropy, linear
+
+        x = p["words.weight"][words].swapaxes(1, 2)  # (B, D, T)
+        best = []
+        for i in range(len(self.kernels)):
+            y = jax.lax.conv_general_dilated(x, p[f"convs.{i}.weight"], (1,), "VALID")
+            best.append(jax.nn.relu(y + p[f"convs.{i}.bias"][:, None]).max(2))
+        return cross_entropy(jax, linear(p, "out", jax.numpy.concatenate(best, 1)), classes)
 
     def flops(self):
         each = 2 * self.rows * self.dim * self.filters
