@@ -1,4 +1,4 @@
-"""`python -m benchmarks speed`: the workloads run alike, and the report says what the figures say."""
+"""`python -m benchmarks speed`: the workloads run alike, and the report says what it should."""
 
 import json
 
