@@ -47,8 +47,8 @@ def backward(
     else:
         entries = [(t, found.get(id(t.node or t))) for t in wanted]
         targets = [[t, entry[1]] for t, entry in entries if entry is not None]
-    found.clear()
-    entries = None
+        entries.clear()
+    found.clear()  # the only references to the gradients are those in `targets`
     with _turn:
         for target in targets:
             _deposit(target, create_graph)

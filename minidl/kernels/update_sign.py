@@ -1,25 +1,25 @@
 """Optimizer steps of a size of their own, of which the gradient gives the sign: Rprop and Lion.
 
-And the running average of weights. As in `update`, arrays are flat (N,) and change in place.
+And the running average of weights. As in `update`, one call is for all parameters of a group.
 """
 
 import numpy as np
 
 from minidl.kernels._jit import kernel, piece, prange
-from minidl.kernels._pieces import count_pieces, piece_bounds
-
-_PIECE = 8_192  # elements
-_SERIAL_BELOW = 150_000  # as in `update`
+from minidl.kernels._windows import window
+from minidl.kernels.update import SERIAL_BELOW, windows_ref
 
 
-def rprop_ref(grad, less, more, low, high, sign, param, before, size):
-    g = sign * grad
-    product = g * before
-    factor = np.where(product > 0, more, np.where(product < 0, less, 1.0)).astype(param.dtype)
-    size[:] = np.clip(size * factor, low, high)
-    g = np.where(product < 0, 0, g).astype(param.dtype)
-    param -= np.sign(g) * size
-    before[:] = g
+def rprop_ref(places, pieces, shares, each, less, more, low, high, sign, base):
+    for cut in pieces:
+        grad, param, before, size = windows_ref(places, cut, base)
+        g = sign * grad
+        product = g * before
+        factor = np.where(product > 0, more, np.where(product < 0, less, 1.0))
+        size[:] = np.clip(size * factor.astype(base.dtype), low, high)
+        g = np.where(product < 0, 0, g).astype(base.dtype)
+        param -= np.sign(g) * size
+        before[:] = g
 
 
 @piece
@@ -38,27 +38,35 @@ def _rprop(grad, less, more, low, high, sign, param, before, size):
         param[i] -= direction * step
 
 
-@kernel(reference=rprop_ref, parallel=True, serial_below=_SERIAL_BELOW)
-def rprop(grad, less, more, low, high, sign, param, before, size):
-    """grad, param, before, size (N,).  Riedmiller & Braun 1993, without weight backtracking.
+@kernel(reference=rprop_ref, parallel=True, serial_below=SERIAL_BELOW, size_of="shares")
+def rprop(places, pieces, shares, each, less, more, low, high, sign, base):
+    """Gradients, parameters, gradients before, sizes.
+
+    Riedmiller & Braun 1993, without weight backtracking:
 
         size *= more where g before > 0, less where < 0, kept within low ... high
         g = 0 where g before < 0;  param -= sign(g) size;  before = g
     """
-    real = param.dtype.type
-    for p in prange(count_pieces(param.size, _PIECE)):
-        s, e = piece_bounds(p, _PIECE, param.size)
-        _rprop(
-            grad[s:e], real(less), real(more), real(low), real(high), real(sign),
-            param[s:e], before[s:e], size[s:e],
-        )
+    real = base.dtype.type
+    for share in prange(shares.size - 1):
+        for q in range(shares[share], shares[share + 1]):
+            k, s, e = pieces[q, 0], pieces[q, 1], pieces[q, 2]
+            _rprop(
+                window(base, places[0, k] + s, places[0, k] + e),
+                real(less), real(more), real(low), real(high), real(sign),
+                window(base, places[1, k] + s, places[1, k] + e),
+                window(base, places[2, k] + s, places[2, k] + e),
+                window(base, places[3, k] + s, places[3, k] + e),
+            )
 
 
-def lion_ref(grad, lr, beta1, beta2, shrink, sign, param, m):
-    g = sign * grad
-    param *= shrink
-    param -= lr * np.sign(beta1 * m + (1 - beta1) * g)
-    m[:] = beta2 * m + (1 - beta2) * g
+def lion_ref(places, pieces, shares, each, lr, beta1, beta2, shrink, sign, base):
+    for cut in pieces:
+        grad, param, m = windows_ref(places, cut, base)
+        g = sign * grad
+        param *= shrink
+        param -= lr * np.sign(beta1 * m + (1 - beta1) * g)
+        m[:] = beta2 * m + (1 - beta2) * g
 
 
 @piece
@@ -72,23 +80,29 @@ def _lion(grad, rate, beta1, new1, beta2, new2, shrink, sign, param, m):
         param[i] = shrink * param[i] - rate * direction
 
 
-@kernel(reference=lion_ref, parallel=True, serial_below=_SERIAL_BELOW)
-def lion(grad, lr, beta1, beta2, shrink, sign, param, m):
-    """grad, param, m (N,).  Chen et al. 2023, arXiv:2302.06675.
+@kernel(reference=lion_ref, parallel=True, serial_below=SERIAL_BELOW, size_of="shares")
+def lion(places, pieces, shares, each, lr, beta1, beta2, shrink, sign, base):
+    """Gradients, parameters, m.  Chen et al. 2023, arXiv:2302.06675.
 
         param = shrink param - lr sign(beta1 m + (1 - beta1) g);  m = beta2 m + (1 - beta2) g
     """
-    real = param.dtype.type
-    for p in prange(count_pieces(param.size, _PIECE)):
-        s, e = piece_bounds(p, _PIECE, param.size)
-        _lion(
-            grad[s:e], real(lr), real(beta1), real(1.0 - beta1), real(beta2), real(1.0 - beta2),
-            real(shrink), real(sign), param[s:e], m[s:e],
-        )
+    real = base.dtype.type
+    for share in prange(shares.size - 1):
+        for q in range(shares[share], shares[share + 1]):
+            k, s, e = pieces[q, 0], pieces[q, 1], pieces[q, 2]
+            _lion(
+                window(base, places[0, k] + s, places[0, k] + e),
+                real(lr), real(beta1), real(1.0 - beta1), real(beta2), real(1.0 - beta2),
+                real(shrink), real(sign),
+                window(base, places[1, k] + s, places[1, k] + e),
+                window(base, places[2, k] + s, places[2, k] + e),
+            )
 
 
-def move_average_ref(values, weight, mean):
-    mean += weight * (values - mean)
+def move_average_ref(places, pieces, shares, each, base):
+    for cut in pieces:
+        values, mean = windows_ref(places, cut, base)
+        mean += each[cut[0], 0] * (values - mean)
 
 
 @piece
@@ -97,10 +111,14 @@ def _move(values, weight, mean):
         mean[i] += weight * (values[i] - mean[i])
 
 
-@kernel(reference=move_average_ref, parallel=True, serial_below=_SERIAL_BELOW)
-def move_average(values, weight, mean):
-    """values, mean (N,).  mean += weight (values - mean): an average of weights, one pass."""
-    share = mean.dtype.type(weight)
-    for p in prange(count_pieces(mean.size, _PIECE)):
-        s, e = piece_bounds(p, _PIECE, mean.size)
-        _move(values[s:e], share, mean[s:e])
+@kernel(reference=move_average_ref, parallel=True, serial_below=SERIAL_BELOW, size_of="shares")
+def move_average(places, pieces, shares, each, base):
+    """Values, means; each: [weight].  mean += weight (values - mean), in one pass."""
+    real = base.dtype.type
+    for share in prange(shares.size - 1):
+        for q in range(shares[share], shares[share + 1]):
+            k, s, e = pieces[q, 0], pieces[q, 1], pieces[q, 2]
+            _move(
+                window(base, places[0, k] + s, places[0, k] + e), real(each[k, 0]),
+                window(base, places[1, k] + s, places[1, k] + e),
+            )

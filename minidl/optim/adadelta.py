@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minidl import kernels
 from minidl.optim.optimizer import Optimizer, check_range, zeros
 
 
@@ -39,6 +38,8 @@ class Adadelta(Optimizer):
         }
         super().__init__(params, defaults)
 
+    _kernel = "adadelta"
+
     def _check(self, group: Mapping[str, Any]) -> None:
         for setting in ("lr", "eps", "weight_decay"):
             check_range("Adadelta", setting, group[setting], 0.0, None)
@@ -49,9 +50,8 @@ class Adadelta(Optimizer):
         sign = -1.0 if group["maximize"] else 1.0
         return *(float(group[name]) for name in ("lr", "rho", "eps", "weight_decay")), sign
 
-    def _update(self, p, grad, param, state, numbers):
+    def _prepare(self, p, state, group):
         if "square_avg" not in state:
             state.update(step=0, square_avg=zeros(p), acc_delta=zeros(p))
         state["step"] += 1
-        square = state["square_avg"].array.reshape(-1)
-        kernels.adadelta(grad, *numbers, param, square, state["acc_delta"].array.reshape(-1))
+        return (state["square_avg"].array, state["acc_delta"].array), ()

@@ -39,6 +39,8 @@ class Adagrad(Optimizer):
         }
         super().__init__(params, defaults)
 
+    _kernel = "adagrad"
+
     def _check(self, group: Mapping[str, Any]) -> None:
         for setting in ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"):
             check_range("Adagrad", setting, group[setting], 0.0, None)
@@ -47,23 +49,19 @@ class Adagrad(Optimizer):
         lr, lr_decay = float(group["lr"]), float(group["lr_decay"])
         weight_decay, eps = float(group["weight_decay"]), float(group["eps"])
         sign = -1.0 if group["maximize"] else 1.0
-        return lr, lr_decay, weight_decay, eps, sign, group["initial_accumulator_value"]
+        return lr, lr_decay, weight_decay, eps, sign
 
-    def _stepped(self, p, state, numbers):
+    def _prepare(self, p, state, group):
         if "sum" not in state:
-            state.update(step=0, sum=zeros(p, numbers[-1]))
+            state.update(step=0, sum=zeros(p, group["initial_accumulator_value"]))
         state["step"] += 1
-        return state["step"], state["sum"].array
+        return (state["sum"].array,), (state["step"],)
 
-    def _update(self, p, grad, param, state, numbers):
-        step, total = self._stepped(p, state, numbers)
-        kernels.adagrad(grad, step, *numbers[:-1], param, total.reshape(-1))
-
-    def _update_rows(self, p, rows, values, table, state, numbers):
-        lr, lr_decay, weight_decay, eps, sign, _ = numbers
+    def _update_rows(self, p, rows, values, table, state, group, numbers):
+        lr, lr_decay, weight_decay, eps, sign = numbers
         if weight_decay:
             return False
-        step, total = self._stepped(p, state, numbers)
+        (total,), (step,) = self._prepare(p, state, group)
         total = total.reshape(table.shape)
         kernels.adagrad_rows(values, rows, step, lr, lr_decay, eps, sign, table, total)
         return True

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.optim.optimizer import Optimizer, check_range, flat, zeros
+from minidl.optim.optimizer import Optimizer, check_range, zeros
 from minidl.sparse import group_rows
 
 
@@ -58,39 +58,35 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
+    _kernel = "adam"
+
     def _check(self, group: Mapping[str, Any]) -> None:
         check_adam(type(self).__name__, group)
         check_range(type(self).__name__, "weight_decay", group["weight_decay"], 0.0, None)
 
     def _numbers(self, group):
         beta1, beta2 = group["betas"]
-        settings = (
+        return (
             float(group["lr"]),
             float(beta1),
             float(beta2),
             float(group["eps"]),
             float(group["weight_decay"]),
             bool(group["decoupled_weight_decay"]),
+            bool(group["amsgrad"]),
             -1.0 if group["maximize"] else 1.0,
         )
-        return settings, group["amsgrad"]
 
-    def _update(self, p, grad, param, state, numbers):
-        settings, amsgrad = numbers
+    def _prepare(self, p, state, group):
         if "exp_avg" not in state:
             state.update(step=0, exp_avg=zeros(p), exp_avg_sq=zeros(p))
-        if amsgrad and "max_exp_avg_sq" not in state:
-            state["max_exp_avg_sq"] = zeros(p)
+        top = None
+        if group["amsgrad"]:
+            if "max_exp_avg_sq" not in state:
+                state["max_exp_avg_sq"] = zeros(p)
+            top = state["max_exp_avg_sq"].array
         state["step"] += 1
-        kernels.adam(
-            grad,
-            state["step"],
-            *settings,
-            param,
-            state["exp_avg"].array.reshape(-1),
-            state["exp_avg_sq"].array.reshape(-1),
-            flat(state, "max_exp_avg_sq" if amsgrad else "", param),
-        )
+        return (state["exp_avg"].array, state["exp_avg_sq"].array, top), (state["step"],)
 
 
 class AdamW(Adam):
@@ -160,13 +156,13 @@ class SparseAdam(Optimizer):
         sign = -1.0 if group["maximize"] else 1.0
         return float(group["lr"]), float(beta1), float(beta2), float(group["eps"]), sign
 
-    def _update(self, p, grad, param, state, numbers):
+    def _update(self, p, grad, param, state, group, numbers):
         raise RuntimeError(
             f"SparseAdam: the parameter {p.shape} has a dense gradient; use Embedding(sparse=True) "
             "as the table's only use, or give the parameter to Adam"
         )
 
-    def _step_table(self, p, grad, target, state, numbers):
+    def _step_table(self, p, grad, target, state, group, numbers):
         if not state:
             state.update(step=0, exp_avg=zeros(p), exp_avg_sq=zeros(p))
         state["step"] += 1

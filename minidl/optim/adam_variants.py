@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minidl import kernels
 from minidl.optim.adam import check_adam
 from minidl.optim.optimizer import Optimizer, check_range, zeros
 
@@ -38,6 +37,8 @@ class Adamax(Optimizer):
         }
         super().__init__(params, defaults)
 
+    _kernel = "adamax"
+
     def _check(self, group: Mapping[str, Any]) -> None:
         check_adam("Adamax", group)
         check_range("Adamax", "weight_decay", group["weight_decay"], 0.0, None)
@@ -48,43 +49,38 @@ class Adamax(Optimizer):
         lr, eps, decay = (float(group[name]) for name in ("lr", "eps", "weight_decay"))
         return lr, float(beta1), float(beta2), eps, decay, sign
 
-    def _update(self, p, grad, param, state, numbers):
+    def _prepare(self, p, state, group):
         if "exp_avg" not in state:
             state.update(step=0, exp_avg=zeros(p), exp_inf=zeros(p))
         state["step"] += 1
-        m, top = state["exp_avg"].array.reshape(-1), state["exp_inf"].array.reshape(-1)
-        kernels.adamax(grad, state["step"], *numbers, param, m, top)
+        return (state["exp_avg"].array, state["exp_inf"].array), (state["step"],)
 
 
 class _Mixed(Optimizer):
     """What NAdam and RAdam share: Adam's moments, and a decay of either kind."""
+
+    _kernel = "adam_mixed"
 
     def _check(self, group: Mapping[str, Any]) -> None:
         check_adam(type(self).__name__, group)
         check_range(type(self).__name__, "weight_decay", group["weight_decay"], 0.0, None)
 
     def _numbers(self, group):
-        return (group,)
+        beta1, beta2 = (float(beta) for beta in group["betas"])
+        decay, decoupled = float(group["weight_decay"]), group["decoupled_weight_decay"]
+        shrink = 1.0 - float(group["lr"]) * decay if decoupled else 1.0
+        sign = -1.0 if group["maximize"] else 1.0
+        return beta1, beta2, float(group["eps"]), 0.0 if decoupled else decay, shrink, sign
 
     def _rates(self, state: dict[str, Any], group: Mapping[str, Any]) -> tuple[float, ...]:
         """now, ahead, plain, root of `kernels.adam_mixed`."""
         raise NotImplementedError
 
-    def _update(self, p, grad, param, state, numbers):
-        (group,) = numbers
+    def _prepare(self, p, state, group):
         if "exp_avg" not in state:
             state.update(self._first(), exp_avg=zeros(p), exp_avg_sq=zeros(p))
         state["step"] += 1
-        now, ahead, plain, root = self._rates(state, group)
-        beta1, beta2 = (float(beta) for beta in group["betas"])
-        decay, decoupled = float(group["weight_decay"]), group["decoupled_weight_decay"]
-        shrink = 1.0 - float(group["lr"]) * decay if decoupled else 1.0
-        sign = -1.0 if group["maximize"] else 1.0
-        kernels.adam_mixed(
-            grad, now, ahead, plain, beta1, beta2, root, float(group["eps"]),
-            0.0 if decoupled else decay, shrink, sign, param,
-            state["exp_avg"].array.reshape(-1), state["exp_avg_sq"].array.reshape(-1),
-        )  # fmt: skip
+        return (state["exp_avg"].array, state["exp_avg_sq"].array), self._rates(state, group)
 
     def _first(self) -> dict[str, Any]:
         return {"step": 0}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minidl import kernels
+from minidl.optim._tables import move_averages, plain_step
 from minidl.optim.optimizer import Optimizer, check_range, zeros
 
 
@@ -51,7 +51,7 @@ class ASGD(Optimizer):
         names = "lr", "lambd", "alpha", "t0", "weight_decay"
         return *(float(group[name]) for name in names), sign
 
-    def _update(self, p, grad, param, state, numbers):
+    def _update(self, p, grad, param, state, group, numbers):
         lr, lambd, alpha, t0, weight_decay, sign = numbers
         if "ax" not in state:
             state.update(step=0, eta=lr, mu=1.0, ax=zeros(p))
@@ -59,7 +59,7 @@ class ASGD(Optimizer):
         eta = state["eta"]
         # (1 - lambd eta) param - eta (sign grad + weight_decay param), as a plain step with decay
         decay = weight_decay + lambd
-        kernels.sgd(grad, eta, 0.0, 0.0, decay, False, sign, True, param, param[:0])
-        kernels.move_average(param, state["mu"], state["ax"].array.reshape(-1))
+        plain_step(param, grad, sign * eta, sign * decay)
+        move_averages([state["ax"].array], [param], state["mu"])
         state["eta"] = lr / (1 + lambd * lr * state["step"]) ** alpha
         state["mu"] = 1 / max(1.0, state["step"] - t0)

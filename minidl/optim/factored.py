@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl import kernels
+from minidl.optim._tables import move_averages, plain_step
 from minidl.optim.optimizer import Optimizer, check_range, zeros
 from minidl.typing import Array
 
@@ -62,15 +62,14 @@ class Adafactor(Optimizer):
                 check_range("Adafactor", f"eps[{i}]", value, 0.0, None)
 
     def _numbers(self, group):
-        return (group,)
+        return ()
 
     def _state_shape(self, entry, p):
         if entry == "row_var":
             return (*p.shape[:-1], 1)
         return (*p.shape[:-2], 1, p.shape[-1]) if entry == "col_var" else p.shape
 
-    def _update(self, p, grad, param, state, numbers):
-        (group,) = numbers
+    def _update(self, p, grad, param, state, group, numbers):
         dtype, lr = param.dtype, float(group["lr"])
         names = ("row_var", "col_var") if p.ndim > 1 else ("variance",)
         if "step" not in state:
@@ -94,7 +93,7 @@ class Adafactor(Optimizer):
         # the decay, then the step, in one pass
         shrink = 1 - lr * float(group["weight_decay"])
         param *= dtype.type(shrink)
-        kernels.sgd(update, rate, 0.0, 0.0, 0.0, False, 1.0, True, param, param[:0])
+        plain_step(param, update, rate)
 
 
 def _factored(g: Array, row: Array, col: Array, new: float, floor: float) -> Array:
@@ -177,15 +176,14 @@ class Muon(Optimizer):
                 )
 
     def _numbers(self, group):
-        return (group,)
+        return ()
 
-    def _update(self, p, grad, param, state, numbers):
-        (group,) = numbers
+    def _update(self, p, grad, param, state, group, numbers):
         momentum, lr = float(group["momentum"]), float(group["lr"])
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = zeros(p)
         buffer = state["momentum_buffer"].array
-        kernels.move_average(grad, 1 - momentum, buffer.reshape(-1))
+        move_averages([buffer], [grad], 1 - momentum)
         update = buffer
         if group["nesterov"]:
             update = grad.reshape(p.shape) + grad.dtype.type(momentum) * (
@@ -199,7 +197,7 @@ class Muon(Optimizer):
             rate = lr * max(1.0, n / m) ** 0.5
         param *= param.dtype.type(1 - lr * float(group["weight_decay"]))
         flat = np.ascontiguousarray(update).reshape(-1)
-        kernels.sgd(flat, rate, 0.0, 0.0, 0.0, False, 1.0, True, param, param[:0])
+        plain_step(param, flat, rate)
 
 
 def orthogonalized(

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl._tensor import Tensor
 from minidl.autograd import enable_grad
+from minidl.optim._tables import Table, Tables, run_together
 from minidl.sparse import RowSparse
 from minidl.typing import Array
 
 # of a saved group: its parameters are numbers, the others say how torch computes, not what
 _NOT_TAKEN = {"params", "foreach", "fused", "capturable", "differentiable"}
-_NONE = {np.dtype(name): np.empty(0, name) for name in ("float32", "float64")}
 _FLOAT16, _FLOAT32 = np.dtype("float16"), np.dtype("float32")
 
 
@@ -39,9 +40,11 @@ class Optimizer:
 
     Both are of a whole parameter, also where a RowSparse gradient names few of its rows.
 
-    A subclass says what is computed: `_numbers` reads a group's settings once a step, `_update` is
-    the step of a whole parameter, all arrays flat, and `_update_rows`, if the mathematics allows,
-    that of a table of which a RowSparse names few rows.
+    A subclass says what is computed: `_numbers` reads a group's settings once a step. Either
+    `_kernel` names a kernel that steps all parameters of a group in one call, and `_prepare` gives
+    each parameter's states; or `_update` is the step of one whole parameter, all arrays flat.
+    `_update_rows`, if the mathematics allows, is that of a table of which a RowSparse names few
+    rows.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
@@ -53,6 +56,7 @@ class Optimizer:
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
+        self._tables = Tables()
         groups = list(params)
         if not groups:
             raise ValueError(
@@ -102,20 +106,34 @@ class Optimizer:
 
     # what a subclass says
 
+    _kernel: str | None = None  # of `kernels.update`, for all parameters of a group
     _scalars: tuple[str, ...] = ("step",)  # states that are one number, whatever the shape
 
     def _check(self, group: Mapping[str, Any]) -> None:
         """Raise ValueError for settings out of range."""
 
     def _numbers(self, group: Mapping[str, Any]) -> tuple[Any, ...]:
-        """A group's settings, as `_update` gets them."""
+        """A group's settings, as the kernel or `_update` gets them."""
+        raise NotImplementedError
+
+    def _prepare(
+        self, p: Tensor, state: dict[str, Any], group: Mapping[str, Any]
+    ) -> tuple[tuple[Array | None, ...], tuple[float, ...]]:
+        """Make what p's state lacks and count the step; its arrays and numbers for the kernel."""
         raise NotImplementedError
 
     def _update(
-        self, p: Tensor, grad: Array, param: Array, state: dict[str, Any], numbers: tuple[Any, ...]
+        self,
+        p: Tensor,
+        grad: Array,
+        param: Array,
+        state: dict[str, Any],
+        group: Mapping[str, Any],
+        numbers: tuple[Any, ...],
     ) -> None:
-        """One step of a whole parameter p, given flat: grad, param (N,). Makes what state lacks."""
-        raise NotImplementedError
+        """One step of a whole parameter p, given flat: grad, param (N,)."""
+        states, each = self._prepare(p, state, group)
+        run_together(getattr(kernels, str(self._kernel)), [(grad, param, *states)], [each], numbers)
 
     def _update_rows(
         self,
@@ -124,6 +142,7 @@ class Optimizer:
         values: Array,
         table: Array,
         state: dict[str, Any],
+        group: Mapping[str, Any],
         numbers: tuple[Any, ...],
     ) -> bool:
         """One step of the rows (M,), each once, of p's table (V, D); values (M, D).
@@ -143,51 +162,86 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            numbers = self._numbers(group)
+        for number, group in enumerate(self.param_groups):
+            params = [p for p in group["params"] if p.grad is not None]
             decay, l1 = group.get("decoupled_decay", 0), group.get("l1_decay", 0)
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                if decay:
+            if decay:
+                for p in params:
                     p.array[...] *= p.dtype.type(1 - float(group["lr"]) * decay)
-                self._step_one(p, p.grad, numbers)
-                if l1:
+            self._step_group(number, group, params)
+            if l1:
+                for p in params:
                     _shrink(p.array, float(group["lr"]) * l1)
         return loss
 
-    def _step_one(self, p: Tensor, grad: Any, numbers: tuple[Any, ...]) -> None:
-        if grad.shape != p.shape:
-            raise ValueError(
-                f"{type(self).__name__}: the gradient {grad.shape} does not fit the parameter "
-                f"{p.shape}; call zero_grad() after changing a parameter's shape"
-            )
+    def _step_group(self, number: int, group: dict[str, Any], params: list[Tensor]) -> None:
+        """One step of these parameters of a group: in one call what is contiguous and dense."""
+        numbers = self._numbers(group)
+        together: dict[Any, list[tuple[Tensor, Array]]] = {}  # by dtype
+        for p in params:
+            grad: Any = p.grad
+            array = p.array
+            if grad.shape != array.shape:
+                raise ValueError(
+                    f"{type(self).__name__}: the gradient {grad.shape} does not fit the parameter "
+                    f"{p.shape}; call zero_grad() after changing a parameter's shape"
+                )
+            dtype = array.dtype
+            alone = self._kernel is None or isinstance(grad, RowSparse) or dtype == _FLOAT16
+            if alone or not array.flags.carray:
+                self._step_one(p, grad, group, numbers)
+                continue
+            flat = grad.array
+            if flat.dtype is not dtype or not flat.flags.carray:
+                flat = np.require(flat, dtype, ["C", "A"])
+            if dtype in together:
+                together[dtype].append((p, flat))
+            else:
+                together[dtype] = [(p, flat)]
+        for dtype, members in together.items():
+            owned: list[Any] = []
+            every = []
+            for p, _ in members:
+                p.version[0] += 1
+                states, each = self._prepare(p, self.state[p], group)
+                owned.append(p.array)
+                owned += states
+                every.append(each)
+            table = self._tables.get((number, dtype))
+            if table is None or not table.fits(owned):
+                table = self._tables[number, dtype] = Table(owned, len(members))
+            grads = [grad for _, grad in members]
+            table.call(getattr(kernels, str(self._kernel)), grads, every, numbers)
+
+    def _step_one(
+        self, p: Tensor, grad: Any, group: dict[str, Any], numbers: tuple[Any, ...]
+    ) -> None:
         state, array = self.state[p], p.array
         dtype = state_dtype(p)
-        whole = array.flags.c_contiguous and array.dtype == dtype
+        whole = array.flags.carray and array.dtype == dtype
         # else step a copy and write it back
-        target = array if whole else np.ascontiguousarray(array, dtype)
+        target = array if whole else np.require(array, dtype, ["C", "A", "W"])
         p.version[0] += 1
         if not isinstance(grad, RowSparse):
-            flat_grad = np.ascontiguousarray(grad.array, dtype).reshape(-1)
-            self._update(p, flat_grad, target.reshape(-1), state, numbers)
+            flat_grad = np.require(grad.array, dtype, ["C", "A"]).reshape(-1)
+            self._update(p, flat_grad, target.reshape(-1), state, group, numbers)
         else:
-            self._step_table(p, grad, target, state, numbers)
+            self._step_table(p, grad, target, state, group, numbers)
         if not whole:
             array[...] = target
 
     def _step_table(
         self, p: Tensor, grad: RowSparse, target: Array, state: dict[str, Any],
-        numbers: tuple[Any, ...],
+        group: dict[str, Any], numbers: tuple[Any, ...],
     ) -> None:
         """One step of a table with a RowSparse gradient; target: its values, contiguous."""
         merged = grad.coalesced()
         width = int(np.prod(p.shape[1:], dtype=np.int64))
         values = np.ascontiguousarray(merged.values, target.dtype).reshape(-1, width)
         table = target.reshape(len(target), width)
-        if not self._update_rows(p, merged.rows, values, table, state, numbers):
+        if not self._update_rows(p, merged.rows, values, table, state, group, numbers):
             dense = merged.to_dense().astype(target.dtype, copy=False).reshape(-1)
-            self._update(p, dense, target.reshape(-1), state, numbers)
+            self._update(p, dense, target.reshape(-1), state, group, numbers)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop all gradients, or set them to 0."""
@@ -278,12 +332,6 @@ def _shrink(array: Array, by: float) -> None:
     """sign(x) max(|x| - by, 0), in place; a NaN stays."""
     limit = array.dtype.type(by)
     array[...] -= np.clip(array, -limit, limit)
-
-
-def flat(state: Mapping[str, Any], name: str, like: Array) -> Array:
-    """A state as a flat array (N,); (0,) if the setting that needs it is off."""
-    tensor = state.get(name)
-    return _NONE[like.dtype] if tensor is None else tensor.array.reshape(-1)
 
 
 def check_range(name: str, setting: str, value: Any, low: float, below: float | None) -> None:

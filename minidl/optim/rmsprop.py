@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minidl import kernels
-from minidl.optim.optimizer import Optimizer, check_range, flat, zeros
+from minidl.optim.optimizer import Optimizer, check_range, zeros
 
 
 class RMSprop(Optimizer):
@@ -43,6 +42,8 @@ class RMSprop(Optimizer):
         }
         super().__init__(params, defaults)
 
+    _kernel = "rmsprop"
+
     def _check(self, group: Mapping[str, Any]) -> None:
         for setting in ("lr", "alpha", "eps", "weight_decay", "momentum"):
             check_range("RMSprop", setting, group[setting], 0.0, None)
@@ -50,19 +51,19 @@ class RMSprop(Optimizer):
     def _numbers(self, group):
         names = "lr", "alpha", "eps", "weight_decay", "momentum"
         sign = -1.0 if group["maximize"] else 1.0
-        return (*[float(group[name]) for name in names], sign), bool(group["centered"])
+        return *[float(group[name]) for name in names], bool(group["centered"]), sign
 
-    def _update(self, p, grad, param, state, numbers):
-        settings, centered = numbers
-        momentum = settings[4]
+    def _prepare(self, p, state, group):
         if "square_avg" not in state:
             state.update(step=0, square_avg=zeros(p))
-        if centered and "grad_avg" not in state:
-            state["grad_avg"] = zeros(p)
-        if momentum and "momentum_buffer" not in state:
-            state["momentum_buffer"] = zeros(p)
+        mean = buffer = None
+        if group["centered"]:
+            if "grad_avg" not in state:
+                state["grad_avg"] = zeros(p)
+            mean = state["grad_avg"].array
+        if group["momentum"]:
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = zeros(p)
+            buffer = state["momentum_buffer"].array
         state["step"] += 1
-        square = state["square_avg"].array.reshape(-1)
-        mean = flat(state, "grad_avg" if centered else "", param)
-        buffer = flat(state, "momentum_buffer" if momentum else "", param)
-        kernels.rmsprop(grad, *settings, param, square, mean, buffer)
+        return (state["square_avg"].array, mean, buffer), ()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minidl import kernels
-from minidl.optim.optimizer import Optimizer, check_range, flat, zeros
+from minidl.optim.optimizer import Optimizer, check_range, zeros
 
 
 class SGD(Optimizer):
@@ -42,6 +42,8 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
+    _kernel = "sgd"
+
     def _check(self, group: Mapping[str, Any]) -> None:
         for setting in ("lr", "momentum", "weight_decay"):
             check_range("SGD", setting, group[setting], 0.0, None)
@@ -61,13 +63,15 @@ class SGD(Optimizer):
             -1.0 if group["maximize"] else 1.0,
         )
 
-    def _update(self, p, grad, param, state, numbers):
-        first = False
-        if numbers[1] and state.get("momentum_buffer") is None:
-            first, state["momentum_buffer"] = True, zeros(p)
-        kernels.sgd(grad, *numbers, first, param, flat(state, "momentum_buffer", param))
+    def _prepare(self, p, state, group):
+        if not group["momentum"]:
+            return (None,), (1.0,)
+        first = state.get("momentum_buffer") is None
+        if first:
+            state["momentum_buffer"] = zeros(p)
+        return (state["momentum_buffer"].array,), (1.0 if first else 0.0,)
 
-    def _update_rows(self, p, rows, values, table, state, numbers):
+    def _update_rows(self, p, rows, values, table, state, group, numbers):
         lr, momentum, _, weight_decay, _, sign = numbers
         if momentum or weight_decay:
             return False

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minidl import kernels
 from minidl.optim.optimizer import Optimizer, check_range, zeros
 
 
@@ -32,6 +31,8 @@ class Rprop(Optimizer):
         defaults = {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize}
         super().__init__(params, defaults)
 
+    _kernel = "rprop"
+
     def _check(self, group: Mapping[str, Any]) -> None:
         check_range("Rprop", "lr", group["lr"], 0.0, None)
         less, more = group["etas"]
@@ -42,15 +43,13 @@ class Rprop(Optimizer):
 
     def _numbers(self, group):
         pairs = (float(number) for name in ("etas", "step_sizes") for number in group[name])
-        return *pairs, -1.0 if group["maximize"] else 1.0, float(group["lr"])
+        return *pairs, -1.0 if group["maximize"] else 1.0
 
-    def _update(self, p, grad, param, state, numbers):
-        *settings, lr = numbers
+    def _prepare(self, p, state, group):
         if "prev" not in state:
-            state.update(step=0, prev=zeros(p), step_size=zeros(p, lr))
+            state.update(step=0, prev=zeros(p), step_size=zeros(p, float(group["lr"])))
         state["step"] += 1
-        before, size = state["prev"].array.reshape(-1), state["step_size"].array.reshape(-1)
-        kernels.rprop(grad, *settings, param, before, size)
+        return (state["prev"].array, state["step_size"].array), ()
 
 
 class Lion(Optimizer):
@@ -77,6 +76,8 @@ class Lion(Optimizer):
         defaults = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize}
         super().__init__(params, defaults)
 
+    _kernel = "lion"
+
     def _check(self, group: Mapping[str, Any]) -> None:
         check_range("Lion", "lr", group["lr"], 0.0, None)
         check_range("Lion", "weight_decay", group["weight_decay"], 0.0, None)
@@ -88,7 +89,7 @@ class Lion(Optimizer):
         shrink = 1.0 - lr * float(group["weight_decay"])
         return lr, float(beta1), float(beta2), shrink, -1.0 if group["maximize"] else 1.0
 
-    def _update(self, p, grad, param, state, numbers):
+    def _prepare(self, p, state, group):
         if "exp_avg" not in state:
             state["exp_avg"] = zeros(p)
-        kernels.lion(grad, *numbers, param, state["exp_avg"].array.reshape(-1))
+        return (state["exp_avg"].array,), ()

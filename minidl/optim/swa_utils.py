@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from minidl import kernels
 from minidl._tensor import Tensor
 from minidl.autograd import no_grad
 from minidl.functional.creation import check_device
 from minidl.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from minidl.nn.module import Module
+from minidl.optim._tables import move_averages
 from minidl.optim.lr_scheduler.base import LRScheduler
 from minidl.optim.optimizer import Optimizer
 
@@ -49,8 +49,7 @@ def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
     _check_decay(decay)
 
     def ema_update(averages: Sequence[Tensor], current: Sequence[Tensor], n: Any) -> None:
-        for average, p in zip(averages, current):
-            _move(average, p, 1 - decay)
+        _move(averages, current, 1 - decay)
 
     return ema_update
 
@@ -62,8 +61,7 @@ def get_swa_multi_avg_fn() -> MultiAverage:
     """
 
     def swa_update(averages: Sequence[Tensor], current: Sequence[Tensor], n: Any) -> None:
-        for average, p in zip(averages, current):
-            _move(average, p, 1 / (int(n) + 1))
+        _move(averages, current, 1 / (int(n) + 1))
 
     return swa_update
 
@@ -92,16 +90,20 @@ def _check_decay(decay: float) -> None:
         raise ValueError(f"get_ema_avg_fn: decay must be from 0 to 1, got {decay}")
 
 
-def _move(average: Tensor, p: Tensor, weight: float) -> None:
-    """average += weight (p - average), in place."""
-    mean, values = average.array, p.array
-    average.version[0] += 1
-    fits = mean.dtype in (np.float32, np.float64) and mean.flags.c_contiguous
-    if fits and mean.dtype == values.dtype:
-        flat = np.ascontiguousarray(values).reshape(-1)
-        kernels.move_average(flat, float(weight), mean.reshape(-1))
-    else:  # halves, and counts among the buffers
-        mean[...] = (mean + weight * (values - np.asarray(mean, np.float64))).astype(mean.dtype)
+def _move(averages: Sequence[Tensor], current: Sequence[Tensor], weight: float) -> None:
+    """average += weight (p - average) for all, in place, in one call for each dtype."""
+    together: dict[Any, tuple[list[Any], list[Any]]] = {np.float32: ([], []), np.float64: ([], [])}
+    for average, p in zip(averages, current):
+        mean, values = average.array, p.array
+        average.version[0] += 1
+        pair = together.get(mean.dtype.type)
+        if pair is not None and mean.flags.carray and mean.dtype == values.dtype:
+            pair[0].append(mean)
+            pair[1].append(np.require(values, mean.dtype, ["C", "A"]))
+        else:  # halves, and counts among the buffers
+            mean[...] = (mean + weight * (values - np.asarray(mean, np.float64))).astype(mean.dtype)
+    for means, news in together.values():
+        move_averages(means, news, float(weight))
 
 
 class AveragedModel(Module):

@@ -1,106 +1,129 @@
 """Inputs for the kernels of optimizers: whole parameters, and rows of tables."""
 
+import numpy as np
+
+from minidl.optim._tables import _cut
 from minidl.sparse import group_rows
 from minidl.testing.kernels import KernelCase
-from tests.cases._kernel_samples import ROWS, SIZES, normal, sampler_table
+from tests.cases._kernel_samples import ROWS, normal, sampler_table
 
 CASES, case = sampler_table()
 
+SIZES = (0,), (1,), (7, 0, 3), (20_001, 5, 9_000)
+"""Of the parameters of one call: several pieces in a share, several shares in a parameter."""
 
-def _state(rng, n, dtype):
-    """A parameter, and two states that stay positive as sums of squares do."""
-    return [normal(rng, n, dtype), *(rng.random(n).astype(dtype) + dtype(0.5) for _ in range(2))]
+
+def _call(dtype, sizes, settings, numbers, make):
+    """A case whose arrays all lie in its last argument, a state, so that a copy moves them all.
+
+    make(n): gradient, parameter and states of n elements, None for a state that is not used.
+    """
+    places = np.zeros((8, len(sizes)), np.int64)
+    arrays, at = [np.zeros(3, dtype)], 3
+    for k, n in enumerate(sizes):
+        made = make(n)
+        places = places[: len(made)]
+        for row, array in enumerate(made):
+            if array is not None:
+                places[row, k] = at
+                arrays += [array.astype(dtype), np.zeros(2, dtype)]  # with room between them
+                at += n + 2
+    pieces, shares = _cut(sizes)
+    each = np.array([numbers] * len(sizes), np.float64)
+    return KernelCase([places, pieces, shares, each, *settings], [np.concatenate(arrays)])
 
 
 @case("sgd")
 def sgd(rng, dtype):
-    for n in SIZES:
+    for sizes in SIZES:
         for momentum, dampening, nesterov, first, sign in (
             (0.0, 0.0, False, True, 1.0),
             (0.9, 0.0, True, False, 1.0),
             (0.9, 0.3, False, False, -1.0),
             (0.9, 0.3, False, True, 1.0),
         ):
-            param, buffer, _ = _state(rng, n, dtype)
-            if momentum == 0:
-                buffer = buffer[:0]
-            elif first:
-                buffer[:] = 0
-            settings = [0.1, momentum, dampening, 0.01, nesterov, sign, first]
-            yield KernelCase([normal(rng, n, dtype), *settings], [param, buffer])
+
+            def arrays(n, unused=momentum == 0, first=first):
+                buffer = np.zeros(n) if first else normal(rng, n, dtype)
+                return normal(rng, n, dtype), normal(rng, n, dtype), None if unused else buffer
+
+            settings = [0.1, momentum, dampening, 0.01, nesterov, sign]
+            yield _call(dtype, sizes, settings, [float(first)], arrays)
 
 
 @case("adam")
 def adam(rng, dtype):
-    for n in SIZES:
+    for sizes in SIZES:
         for decoupled, amsgrad, sign in ((False, False, 1.0), (True, True, -1.0)):
-            param, m, v = _state(rng, n, dtype)
-            vmax = v.copy() if amsgrad else v[:0]
-            settings = [3, 0.01, 0.9, 0.999, 1e-8, 0.02, decoupled, sign]
-            yield KernelCase([normal(rng, n, dtype), *settings], [param, m, v, vmax])
 
+            def arrays(n, amsgrad=amsgrad):
+                v = rng.random(n) + 0.5
+                return *(normal(rng, n, dtype) for _ in range(3)), v, v if amsgrad else None
 
-@case("adagrad")
-def adagrad(rng, dtype):
-    for n in SIZES:
-        param, total, _ = _state(rng, n, dtype)
-        settings = [4, 0.1, 0.05, 0.01, 1e-10, 1.0]
-        yield KernelCase([normal(rng, n, dtype), *settings], [param, total])
+            settings = [0.01, 0.9, 0.999, 1e-8, 0.02, decoupled, amsgrad, sign]
+            yield _call(dtype, sizes, settings, [3.0], arrays)
 
 
 @case("rmsprop")
 def rmsprop(rng, dtype):
-    for n in SIZES:
+    for sizes in SIZES:
         for momentum, centered in ((0.0, False), (0.9, False), (0.0, True), (0.9, True)):
-            param, square, buffer = _state(rng, n, dtype)
-            mean = normal(rng, n, dtype, 0.1) if centered else param[:0]
-            buffer = buffer if momentum else buffer[:0]
-            settings = [0.01, 0.99, 1e-8, 0.02, momentum, 1.0]
-            yield KernelCase([normal(rng, n, dtype), *settings], [param, square + 2, mean, buffer])
+
+            def arrays(n, momentum=momentum, centered=centered):
+                mean = normal(rng, n, dtype, 0.1) if centered else None
+                buffer = normal(rng, n, dtype) if momentum else None
+                grad, param = normal(rng, n, dtype), normal(rng, n, dtype)
+                return grad, param, rng.random(n) + 2.5, mean, buffer
+
+            settings = [0.01, 0.99, 1e-8, 0.02, momentum, centered, 1.0]
+            yield _call(dtype, sizes, settings, [], arrays)
 
 
-@case("adadelta")
-def adadelta(rng, dtype):
-    for n in SIZES:
-        yield KernelCase([normal(rng, n, dtype), 0.7, 0.9, 1e-6, 0.01, -1.0], _state(rng, n, dtype))
+def _plain(names, count, settings, numbers):
+    """A kernel with `count` states that stay positive, as sums of squares do."""
+
+    @case(*names)
+    def sampler(rng, dtype):
+        def arrays(n):
+            grad, param = normal(rng, n, dtype), normal(rng, n, dtype)
+            grad[::5] = 0
+            return grad, param, *(rng.random(n) + 0.5 for _ in range(count))
+
+        for sizes in SIZES:
+            for each in numbers:
+                yield _call(dtype, sizes, settings, each, arrays)
 
 
-@case("adamax")
-def adamax(rng, dtype):
-    for n in SIZES:
-        settings = [3, 0.01, 0.9, 0.999, 1e-8, 0.02, 1.0]
-        yield KernelCase([normal(rng, n, dtype), *settings], _state(rng, n, dtype))
-
-
-@case("adam_mixed")
-def adam_mixed(rng, dtype):
-    for n in SIZES:
-        for now, ahead, plain in ((0.1, 0.2, 0.0), (0.0, 0.0, 0.3)):
-            settings = [now, ahead, plain, 0.9, 0.999, 1.4, 1e-8, 0.02, 0.99, -1.0]
-            yield KernelCase([normal(rng, n, dtype), *settings], _state(rng, n, dtype))
+_plain(["adagrad"], 1, [0.1, 0.05, 0.01, 1e-10, 1.0], [[4.0]])
+_plain(["adadelta"], 2, [0.7, 0.9, 1e-6, 0.01, -1.0], [[]])
+_plain(["adamax"], 2, [0.01, 0.9, 0.999, 1e-8, 0.02, 1.0], [[3.0]])
+_plain(
+    ["adam_mixed"], 2, [0.9, 0.999, 1e-8, 0.02, 0.99, -1.0],
+    [[0.1, 0.2, 0.0, 1.4], [0.0, 0.0, 0.3, 1.4]],
+)  # fmt: skip
+_plain(["move_average"], 0, [], [[0.1]])
 
 
 @case("rprop")
 def rprop(rng, dtype):
-    for n in SIZES:
+    def arrays(n):
         grad, before, param = (normal(rng, n, dtype) for _ in range(3))
         grad[::5] = 0
-        size = rng.random(n).astype(dtype)
-        yield KernelCase([grad, 0.5, 1.2, 0.1, 0.9, -1.0], [param, before, size])
+        return grad, param, before, rng.random(n)
+
+    for sizes in SIZES:
+        yield _call(dtype, sizes, [0.5, 1.2, 0.1, 0.9, -1.0], [], arrays)
 
 
 @case("lion")
 def lion(rng, dtype):
-    for n in SIZES:
+    def arrays(n):
         grad, param, m = (normal(rng, n, dtype) for _ in range(3))
         grad[::5] = m[::5] = 0
-        yield KernelCase([grad, 0.1, 0.9, 0.99, 0.98, -1.0], [param, m])
+        return grad, param, m
 
-
-@case("move_average")
-def move_average(rng, dtype):
-    for n in SIZES:
-        yield KernelCase([normal(rng, n, dtype), 0.1], [normal(rng, n, dtype)])
+    for sizes in SIZES:
+        yield _call(dtype, sizes, [0.1, 0.9, 0.99, 0.98, -1.0], [], arrays)
 
 
 def _rows(rng, dtype):

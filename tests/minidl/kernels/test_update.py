@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minidl import kernels
+from minidl.optim._tables import run_together
 from minidl.sparse import group_rows
 
 torch = pytest.importorskip("torch")
@@ -27,9 +28,6 @@ def follow(optimizer_class, settings, step, n_state, maximize=False):
     np.testing.assert_allclose(param, theirs.detach().numpy(), rtol=1e-12, atol=1e-13)
 
 
-NONE = np.empty(0)
-
-
 @pytest.mark.parametrize("maximize", [False, True])
 @pytest.mark.parametrize(
     ("momentum", "dampening", "nesterov"), [(0, 0, False), (0.9, 0, True), (0.9, 0.4, False)]
@@ -40,9 +38,9 @@ def test_sgd(momentum, dampening, nesterov, maximize):
     sign = -1.0 if maximize else 1.0
 
     def step(grad, t, param, buffer):
-        buffer = buffer if momentum else NONE
-        numbers = 0.1, float(momentum), float(dampening), 0.03
-        kernels.sgd(grad, *numbers, nesterov, sign, t == 1, param, buffer)
+        numbers = 0.1, float(momentum), float(dampening), 0.03, nesterov, sign
+        arrays = grad, param, buffer if momentum else None
+        run_together(kernels.sgd, [arrays], [(float(t == 1),)], numbers)
 
     follow(torch.optim.SGD, settings, step, 1, maximize)
 
@@ -55,8 +53,9 @@ def test_adam(decoupled, amsgrad, maximize):
     sign = -1.0 if maximize else 1.0
 
     def step(grad, t, param, m, v, vmax):
-        vmax = vmax if amsgrad else NONE
-        kernels.adam(grad, t, 0.01, 0.8, 0.95, 1e-8, 0.05, decoupled, sign, param, m, v, vmax)
+        numbers = 0.01, 0.8, 0.95, 1e-8, 0.05, decoupled, amsgrad, sign
+        arrays = grad, param, m, v, vmax if amsgrad else None
+        run_together(kernels.adam, [arrays], [(t,)], numbers)
 
     optimizer = torch.optim.AdamW if decoupled else torch.optim.Adam
     follow(optimizer, settings, step, 3, maximize)
@@ -64,7 +63,8 @@ def test_adam(decoupled, amsgrad, maximize):
 
 def test_adagrad():
     def step(grad, t, param, total):
-        kernels.adagrad(grad, t, 0.1, 0.05, 0.02, 1e-10, 1.0, param, total)
+        numbers = 0.1, 0.05, 0.02, 1e-10, 1.0
+        run_together(kernels.adagrad, [(grad, param, total)], [(t,)], numbers)
 
     settings = {"lr": 0.1, "lr_decay": 0.05, "weight_decay": 0.02}
     follow(torch.optim.Adagrad, settings, step, 1)
@@ -74,10 +74,9 @@ def test_adagrad():
 @pytest.mark.parametrize("centered", [False, True])
 def test_rmsprop(centered, momentum):
     def step(grad, t, param, square, mean, buffer):
-        mean, buffer = mean if centered else NONE, buffer if momentum else NONE
-        kernels.rmsprop(
-            grad, 0.01, 0.9, 1e-8, 0.02, momentum, 1.0, param, square, mean, buffer
-        )
+        mean, buffer = mean if centered else None, buffer if momentum else None
+        numbers = 0.01, 0.9, 1e-8, 0.02, momentum, centered, 1.0
+        run_together(kernels.rmsprop, [(grad, param, square, mean, buffer)], [()], numbers)
 
     settings = {"lr": 0.01, "alpha": 0.9, "weight_decay": 0.02}
     settings |= {"momentum": momentum, "centered": centered}
