@@ -132,6 +132,11 @@ HOMES = {
     "random": (
         "dropout",
     ),
+    "ranking": (
+        "bpr_sgd",
+        "draw_in_blocks",
+        "pair_blocks",
+    ),
     "recurrent": (
         "gru_backward",
         "gru_forward",

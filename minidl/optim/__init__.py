@@ -24,12 +24,13 @@ from minidl.optim.factored import Adafactor, Muon
 from minidl.optim.groups import decay_groups
 from minidl.optim.lbfgs import LBFGS
 from minidl.optim.optimizer import Optimizer
+from minidl.optim.ranking import BPRSGD
 from minidl.optim.rmsprop import RMSprop
 from minidl.optim.sgd import SGD
 from minidl.optim.sign import Lion, Rprop
 
 __all__ = [
-    "ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lion",
-    "Muon", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "SparseAdam", "decay_groups",
-    "lr_scheduler", "swa_utils",
+    "ASGD", "BPRSGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW",
+    "Adamax", "Lion", "Muon", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "SparseAdam",
+    "decay_groups", "lr_scheduler", "swa_utils",
 ]  # fmt: skip

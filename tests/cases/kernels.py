@@ -8,6 +8,7 @@ from tests.cases import (
     _norm_kernels,
     _optimizer_kernels,
     _product_kernels,
+    _ranking_kernels,
     _sequence_kernels,
 )
 from tests.cases._kernel_samples import ROWS, SIZES, normal, sampler_table, special
@@ -18,6 +19,7 @@ for _family in (
     _norm_kernels,
     _optimizer_kernels,
     _product_kernels,
+    _ranking_kernels,
     _sequence_kernels,
 ):
     CASES |= _family.CASES

@@ -80,6 +80,21 @@ def test_finds_tastes(optimizer):
     assert (group[near.argmax(axis=1)] == group).mean() > 0.9
 
 
+def test_single_steps_find_tastes_and_stop_early():
+    """The paper's own algorithm, in one compiled loop."""
+    train, valid = parts(tastes())
+    model = BPR(16, 60, 0.05, 0.01, 1, optimizer="sgd").fit(train)
+    ids, _ = model.rank_codes(np.arange(120), 3, model.seen(np.arange(120)))
+    own = train.item_ids[ids].astype(int) % 4 == (train.user_ids.astype(int) % 4)[:, None]
+    assert own.mean() > 0.9
+    model = BPR(16, 400, 0.1, 0.0, 1, optimizer="sgd", patience=12).fit(train, valid=valid)
+    again = BPR(16, model.best_epoch, 0.1, 0.0, 1, optimizer="sgd").fit(train)
+    assert model.best_epoch < 400
+    assert again.score_block(np.arange(9)).tobytes() == model.score_block(np.arange(9)).tobytes()
+    with pytest.raises(ValueError, match=r"loss became .* smaller lr"):
+        BPR(4, 50, lr=1e30, reg=0.5, batch_size=1, optimizer="sgd").fit(train)
+
+
 def test_threads_and_days_do_not_change_a_bit():
     from minidl import get_num_threads, set_num_threads
 
