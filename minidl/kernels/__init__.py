@@ -125,6 +125,7 @@ HOMES = {
     "products": (
         "product",
         "product_batched",
+        "product_panels",
     ),
     "quantized": (
         "int8_linear",

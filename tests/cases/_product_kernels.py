@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minidl.kernels import panels_shape
 from minidl.testing.kernels import KernelCase
 from tests.cases._kernel_samples import normal, sampler_table
 
@@ -22,3 +23,12 @@ def product_batched(rng, dtype):
         a = normal(rng, count * n * d, dtype).reshape(count, n, d)
         b = normal(rng, count * d * m, dtype).reshape(count, d, m)
         yield KernelCase([a, b], outputs=[np.empty((count, n, m), dtype)])
+
+
+@case("product_panels")
+def product_panels(rng, dtype):
+    for n, d, m in [(3, 0, 4), (1, 1, 1), (9, 7, 3), (700, 300, 65), (40, 90, 100)]:
+        a = normal(rng, n * d, dtype).reshape(n, d)
+        b = normal(rng, d * m, dtype).reshape(d, m)
+        packed = np.empty(panels_shape(d, m, dtype), dtype)
+        yield KernelCase([a, b], outputs=[packed, np.empty((n, m), dtype)])
