@@ -15,6 +15,7 @@ from ecommerce.recommend.base import Codes, Recommender, Scores
 from ecommerce.recommend.factors import draw_unseen, factor_scores, nearest_taken
 from ecommerce.recommend.lists import Lists, best
 from minidl import Tensor, nn, optim
+from minidl.kernels import csr_matmul
 from minidl.nn import functional as F
 
 OPTIMIZERS = {"adagrad": optim.Adagrad, "adam": optim.SparseAdam, "sgd": optim.SGD}
@@ -225,12 +226,10 @@ class BPR(Recommender):
 
     def _means(self, history: Lists) -> NDArray[np.float32]:
         """Mean vectors of histories, (B, D); 0 for an empty one."""
-        sums = np.zeros((len(history.lengths), self.dim))
-        filled = np.flatnonzero(history.lengths)
-        if len(filled):
-            vectors = self._items[history.items].astype(np.float64)
-            sums[filled] = np.add.reduceat(vectors, history.indptr[filled], axis=0)
-        return (sums / np.maximum(history.lengths, 1)[:, None]).astype(np.float32)
+        sums = np.empty((len(history.lengths), self.dim), np.float32)
+        ones = np.ones(len(history.items), np.float32)
+        csr_matmul(*history, ones, self._items, sums)
+        return sums / np.maximum(history.lengths, 1).astype(np.float32)[:, None]
 
     def _fold_in(self, history: Lists) -> NDArray[np.float32]:
         """Vectors (B, D) of users who are known by their histories alone."""

@@ -71,7 +71,7 @@ class BPRSGD:
         self.parts = count_parts(users, items, pairs, rows)
         self._pairs = [np.empty(pairs, np.int32) for _ in range(3)]  # users, liked, drawn
         self._starts = np.empty(self.parts**2 + 1, np.int64)
-        self._margins = np.empty(pairs, user_table.dtype)
+        self._margins, self._losses = np.empty((2, pairs), user_table.dtype)
 
     def epoch(self) -> float:
         """Every pair once; returns the mean of -log sigmoid(x), each x from before its step."""
@@ -82,10 +82,10 @@ class BPRSGD:
             *self._pairs, self._starts, self.parts, self.lr, self.reg, self.user_table.array,
             self.item_table.array, self.bias.array.reshape(-1), self._margins,
         )
-        losses = np.negative(self._margins)
-        kernels.softplus_forward(losses, losses)
+        np.negative(self._margins, out=self._margins)
+        kernels.softplus_forward(self._margins, self._losses)
         steps = np.count_nonzero(self._pairs[2] >= 0)
-        return float(losses.sum(dtype=np.float64) / steps) if steps else 0.0
+        return float(self._losses.sum(dtype=np.float64) / steps) if steps else 0.0
 
     def draw(self) -> tuple[IntArray, IntArray, IntArray, IntArray]:
         """New triples: users, liked, drawn (N,), drawn -1 for none, and where blocks start.
