@@ -151,12 +151,14 @@ def _no_hooks(hooks: Any, owner: Any) -> None:
         )
 
 
-def deposit(recorder: Recorder, leaf: Tensor, part: Any, on_tape: bool) -> None:
+def deposit(recorder: Recorder, target: list[Any], on_tape: bool) -> None:
     """`_walk._deposit`, written down."""
+    leaf, part = target
     known = leaf.grad
-    _plain_deposit(leaf, part, on_tape)
-    array = raw_array(leaf.grad) if isinstance(leaf.grad, Tensor) else None
     operand = recorder.refer(part)
+    del part
+    _plain_deposit(target, on_tape)
+    array = raw_array(leaf.grad) if isinstance(leaf.grad, Tensor) else None
     if recorder.made_here(leaf):  # nobody outside sees this leaf
         if array is None:
             raise CaptureError(
@@ -174,12 +176,11 @@ def deposit(recorder: Recorder, leaf: Tensor, part: Any, on_tape: bool) -> None:
     if id(leaf) not in recorder.cleared:
         recorder.cleared.add(id(leaf))
         recorder.program.leaf_states.append((recorder.leaf(leaf), state))
-    made = recorder.add("deposit", _plain_deposit, (recorder.leaf(leaf), operand, on_tape))
+    made = recorder.add("deposit", None, (recorder.leaf(leaf), operand, on_tape))
     made.effect = True
     made.extra = state
     if array is not None:
-        made.outs = recorder.value("made", array)
-        made.outs.kind = "grad"
+        made.outs = recorder.gradient(array)
 
 
 def _add_to(array: Any, part: Any) -> None:

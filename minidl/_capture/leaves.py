@@ -35,6 +35,19 @@ def raw_array(x: Tensor) -> Any:
     return plain(_slot.__get__(x))
 
 
+def address(array: Any) -> int:
+    """Where an array's first element lies."""
+    return int(array.__array_interface__["data"][0])
+
+
+def root_of(array: Any) -> Any:
+    """The array that owns the memory of a view."""
+    root = plain(array)
+    while isinstance(root.base, np.ndarray):
+        root = plain(root.base)
+    return root
+
+
 def arrays_in(tree: Any) -> list[Any]:
     """All arrays of what an op saved."""
     if isinstance(tree, np.ndarray):

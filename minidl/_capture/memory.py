@@ -136,10 +136,12 @@ class Arena:
     or number, gets a new array; `rescue` then moves an instruction's results out of the plan.
     """
 
-    __slots__ = ("at", "plan", "thread")
+    __slots__ = ("at", "plan", "pointers", "strayed", "thread")
 
     def __init__(self) -> None:
         self.plan: list[Any] = [None]
+        self.pointers: list[tuple[Any, Any]] = []  # tables of addresses, and as they were planned
+        self.strayed = False  # something lies elsewhere than planned: in this replay only
         self.at = 0
         self.thread = 0
 
@@ -159,12 +161,21 @@ class Arena:
             self.at += 1
             return buffer
         self.at = 0  # not as recorded: nothing more of this plan
+        self.strayed = True
         return np.empty(shape, dtype)
 
     def rescue(self, results: Any) -> Any:
         """Copies of what an instruction returned that took other arrays than were planned."""
-        self.at = 0
+        self.at, self.strayed = 0, True
         return _copied(results)
+
+    def begin(self) -> None:
+        """A new replay."""
+        self.at, self.thread = 0, threading.get_ident()
+        if self.strayed:
+            for table, planned in self.pointers:
+                table[:] = planned
+            self.strayed = False
 
 
 def _copied(tree: Any) -> Any:

@@ -42,13 +42,14 @@ class Value:
     kind: where it comes from: "arg", "tensor" (one that is older than the step), "const", "made".
     """
 
-    __slots__ = ("contiguous", "dtype", "kind", "number", "shape", "source", "storages")
+    __slots__ = ("contiguous", "dtype", "kind", "number", "offset", "shape", "source", "storages")
 
     def __init__(self, number: int, kind: str, source: Any = None):
         self.number, self.kind, self.source = number, kind, source
         self.shape: Any = None
         self.dtype: Any = None
         self.contiguous = False
+        self.offset = 0  # bytes from where its memory starts
         self.storages: tuple[Storage, ...] = ()
 
     def describe(self, array: Any) -> "Value":

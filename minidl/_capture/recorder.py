@@ -12,9 +12,11 @@ import numpy as np
 from minidl._capture.leaves import (
     LeafArg,
     LeafTensor,
+    address,
     arrays_in,
     grad_array,
     raw_array,
+    root_of,
     set_grad,
     strided,
     trimmed,
@@ -89,20 +91,30 @@ class Recorder:
         reference = weakref.ref(thing) if isinstance(thing, np.ndarray) else (lambda: thing)
         self._known[id(thing)] = (reference, value)
         if isinstance(thing, np.ndarray):
-            value.storages = (self.storage(thing, value.kind),)
+            storage = self.storage(thing, value.kind)
+            value.storages = (storage,)
+            if storage.alloc is not None and thing.base is not None:
+                value.offset = address(thing) - address(root_of(thing))
         elif isinstance(thing, RowSparse):
             value.storages = tuple([self.storage(x, "made") for x in (thing.rows, thing.values)])
 
     def storage(self, array: Any, kind: str = "made") -> Storage:
         """The memory of an array, shared by all of its views."""
-        root = plain(array)
-        while isinstance(root.base, np.ndarray):
-            root = plain(root.base)
+        root = root_of(array)
         entry = self._storages.get(id(root))
         if entry is None or entry[0]() is not root:
             entry = (weakref.ref(root), Storage(kind))
             self._storages[id(root)] = entry
         return entry[1]
+
+    def gradient(self, array: Any) -> Value:
+        """The array of a leaf's .grad: the walk may have left it what it computed, or a copy."""
+        made = self.value("grad", array)
+        storage = Storage("grad")
+        root = root_of(array)
+        self._storages[id(root)] = (weakref.ref(root), storage)
+        made.storages, made.offset = (storage,), 0
+        return made
 
     def find(self, thing: Any) -> Value | None:
         entry = self._known.get(id(thing))

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl._capture.leaves import LeafArg, LeafTensor
+from minidl import kernels
+from minidl._capture.leaves import LeafArg, LeafTensor, address
 from minidl._capture.lower import UFUNCS, by_ufunc, lowered, written_storages
 from minidl._capture.memory import Arena, plan
 from minidl._capture.program import CaptureError, Instruction, Program, TensorOf, Value, values_in
@@ -42,7 +43,7 @@ class Replay:
         """The step's result, or MISS."""
         arena = self.arena
         with _turn:
-            arena.at, arena.thread = 0, threading.get_ident()
+            arena.begin()
             before = set_allocator(arena)
             try:
                 return self._function(given)
@@ -58,11 +59,17 @@ class _Writer:
         self.scope: dict[str, Any] = {
             "MISS": MISS, "Tensor": Tensor, "A": arena, "asarray": np.asarray, "array": np.array,
             "copyto": np.copyto, "deposit": _deposit, "fits": _fits, "late": _late,
-            "returned": _returned, "errstate": np.errstate,
+            "returned": _returned, "errstate": np.errstate, "repoint": _repoint,
+            "run": kernels.elementwise_program,
         }  # fmt: skip
         self.lines: list[str] = []
         self._names: dict[int, str] = {}
         self._changed = False
+        self._placed: dict[Value, str] = {}  # values that always lie in the same buffer
+        for instruction in program.instructions:
+            if instruction.kind == "fused":
+                for value, alloc in zip(instruction.outs, instruction.allocs):
+                    self._placed[value] = self.named(alloc.array)
 
     def write(self) -> tuple[str, dict[str, Any]]:
         program = self.program
@@ -101,9 +108,9 @@ class _Writer:
 
     def operand(self, x: Any) -> str:
         if isinstance(x, Value):
-            return x.name
+            return self._placed.get(x) or x.name
         if isinstance(x, TensorOf):
-            return f"Tensor({x.value.name})"
+            return f"Tensor({self.operand(x.value)})"
         if isinstance(x, LeafTensor):
             return self.named(x.tensor)
         if isinstance(x, LeafArg):
@@ -220,6 +227,45 @@ class _Writer:
                      for i, shape in enumerate(instruction.extra)]  # fmt: skip
             self.line(f"    {saved} = ({', '.join(parts)},)")
 
+    def _fused(self, instruction: Instruction) -> None:
+        run = instruction.extra
+        planned = np.zeros(len(run.places), np.int64)
+        table = np.zeros_like(planned)
+        name = self.named(table)
+        moving = []
+        for i, value in enumerate(run.places):
+            storage = value.storages[0] if value.storages else None
+            if value in self._placed:
+                planned[i] = address(self.scope[self._placed[value]])
+            elif value.kind == "const" and not self._is_written(value):
+                planned[i] = address(value.source)
+            elif value.kind == "tensor":
+                array = value.source.array
+                planned[i] = address(array)
+                self.line(f"    if {value.name} is not {self.named(array)}: A.strayed = True")
+            elif storage is not None and storage.alloc is not None:
+                planned[i] = address(storage.alloc.array) + value.offset
+            else:
+                moving.append(i)
+        table[:] = planned
+        self.arena.pointers.append((table, planned))
+        places = ", ".join([self.operand(value) for value in run.places])
+        self.line(f"    if A.strayed: repoint({name}, ({places}, ))")
+        for i in moving:
+            value = self.operand(run.places[i])
+            self.line(f"    {name}[{i}] = {value}.__array_interface__['data'][0]")
+        out = self.named(self.scope[self._placed[run.targets[0]]].reshape(-1))
+        code, numbers = self.named(run.code), self.named(run.numbers)
+        self.line(
+            f"    run({code}, {numbers}, {name}, {run.once}, {run.registers}, {run.block}, {out})"
+        )
+
+    def _alias(self, instruction: Instruction) -> None:
+        self.line(f"    {instruction.outs.name} = {self.operand(instruction.args[0])}")
+
+    def _is_written(self, value: Value) -> bool:
+        return bool(written_storages(self.program).intersection(value.storages))
+
     def _ufunc(self, instruction: Instruction, ufunc: Any) -> None:
         operands = ", ".join([self.operand(x) for x in instruction.args])
         buffer = self.named(instruction.allocs[0].array)
@@ -299,7 +345,7 @@ class _Writer:
             self.line(f"    {target}.grad = {name}")
         else:
             value = f"Tensor({value})" if on_tape else value
-            self.line(f"    deposit({target}, {value}, {on_tape})")
+            self.line(f"    deposit([{target}, {value}], {on_tape})")
         if isinstance(instruction.outs, Value):
             self.line(f"    {instruction.outs.name} = {target}.grad.array")
 
@@ -307,7 +353,7 @@ class _Writer:
 
     def result(self, tree: Any) -> str:
         if isinstance(tree, Value):
-            return f"returned({tree.name}, {self._is_fresh(tree)})"
+            return f"returned({self.operand(tree)}, {self._is_fresh(tree)})"
         if isinstance(tree, tuple) and hasattr(tree, "_fields"):
             return f"{self.named(type(tree))}({', '.join([self.result(x) for x in tree])})"
         if isinstance(tree, tuple):
@@ -335,6 +381,12 @@ def _fits(array: Any, known: Any) -> bool:
     return (
         array.shape == known.shape and array.dtype == known.dtype and array.strides == known.strides
     )
+
+
+def _repoint(table: Any, arrays: Sequence[Any]) -> None:
+    """Look up where each array lies."""
+    for i, array in enumerate(arrays):
+        table[i] = address(array)
 
 
 def _late(where: str) -> None:

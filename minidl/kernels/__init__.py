@@ -127,6 +127,9 @@ HOMES = {
         "product_batched",
         "product_panels",
     ),
+    "program": (
+        "elementwise_program",
+    ),
     "quantized": (
         "int8_linear",
     ),

@@ -8,6 +8,7 @@ from tests.cases import (
     _norm_kernels,
     _optimizer_kernels,
     _product_kernels,
+    _program_kernel,
     _ranking_kernels,
     _sequence_kernels,
 )
@@ -19,6 +20,7 @@ for _family in (
     _norm_kernels,
     _optimizer_kernels,
     _product_kernels,
+    _program_kernel,
     _ranking_kernels,
     _sequence_kernels,
 ):
