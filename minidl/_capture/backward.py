@@ -48,7 +48,7 @@ def walk(
                 part, node.grad = node.grad, None
                 if part is None:
                     continue
-                _no_hooks(node.hooks, node)
+                _no_hooks(node.hooks)
                 if id(node) in kept:
                     found[id(node)] = [node, part]
                     if stop_at_wanted:
@@ -67,7 +67,7 @@ def walk(
         engine._turn.release()
     for entry in found.values():
         if isinstance(entry[0], Tensor):
-            _no_hooks(entry[0].hooks, entry[0])
+            _no_hooks(entry[0].hooks)
         if isinstance(entry[1], np.generic):  # what NumPy makes of 0-d arrays
             array = np.asarray(entry[1])
             recorder.add("call", np.asarray, (recorder.refer(entry[1]),), outs=array)
@@ -143,11 +143,12 @@ def _gather(recorder: Recorder, pick: Node, part: Any) -> None:
     node.grad[index] = part if known is None else _sum(recorder, known, part)
 
 
-def _no_hooks(hooks: Any, owner: Any) -> None:
+def _no_hooks(hooks: Any) -> None:
     if hooks:
         raise CaptureError(
-            f"capture: a hook ({hooks[0]!r}) is on {owner!r}; hooks run Python on values, and a "
-            "replay has no tape: remove it (and retain_grad), or run the step without capture"
+            f"capture: backward at {user_line()[0]} meets a hook ({hooks[0]!r}); hooks run Python "
+            "on values, and a replay has no tape: remove it (and retain_grad), or run the step "
+            "without capture"
         )
 
 

@@ -15,11 +15,12 @@ import numpy as np
 from minidl import _tensor, _walk
 from minidl._capture import backward
 from minidl._capture.leaves import raw_array
-from minidl._capture.program import CaptureError
+from minidl._capture.program import CaptureError, mapped
 from minidl._capture.recorder import Recorder
 from minidl._capture.traced import (
     _ENGINE,
     Traced,
+    call,
     inside_op,
     plain,
     read,
@@ -95,6 +96,7 @@ def _changes(recorder: Recorder) -> Iterator[tuple[Any, str, Any]]:
         yield pull, "_walk", lambda *a, **k: _walked(recorder, a, k)
     yield from _of_programs(recorder)
     yield from _of_kernels(recorder)
+    yield from _of_numpy(recorder)
 
 
 def _walked(recorder: Recorder, args: Any, kwargs: Any) -> Any:
@@ -304,6 +306,40 @@ def _undrawn(recorder: Recorder, before: Any) -> Any:
         return before(*args, **kwargs)
 
     return undrawn
+
+
+def _of_numpy(recorder: Recorder) -> Iterator[tuple[Any, str, Any]]:
+    """What makes arrays: NumPy asks no subclass here, so a Traced would be lost on the way."""
+    for name in ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"):
+        yield np, name, _converting(getattr(np, name))
+    for name in ("empty", "zeros", "ones", "full", "arange", "eye"):
+        yield np, name, _making(recorder, getattr(np, name))
+
+
+def _converting(before: Any) -> Any:
+    def converting(*args: Any, **kwargs: Any) -> Any:
+        if not args or not _has_traced(args[0]):
+            return before(*args, **kwargs)
+        return call(before, args, kwargs)
+
+    return converting
+
+
+def _has_traced(x: Any) -> bool:
+    if type(x) in (tuple, list):
+        return any(_has_traced(branch) for branch in x)
+    return type(x) is Traced
+
+
+def _making(recorder: Recorder, before: Any) -> Any:
+    def making(*args: Any, **kwargs: Any) -> Any:
+        made = before(*mapped(args, plain), **mapped(kwargs, plain))
+        name = sys._getframe(1).f_globals.get("__name__", "")
+        if not name.startswith("minidl.") or not recorder.listens() or inside_op():
+            return made
+        return traced(made)  # a constant, unless something of the step is written into it
+
+    return making
 
 
 def _of_kernels(recorder: Recorder) -> Iterator[tuple[Any, str, Any]]:

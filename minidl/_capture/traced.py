@@ -152,7 +152,7 @@ def plain(x: Any) -> Any:
     """The array itself of a Traced; anything else as it is."""
     if type(x) is not Traced:
         return x
-    return x.view(np.ndarray) if x.raw is None else x.raw
+    return np.ndarray.view(x, np.ndarray) if x.raw is None else x.raw
 
 
 def traced(raw: Any) -> Any:
