@@ -142,12 +142,17 @@ HOMES = {
         "pair_blocks",
     ),
     "recurrent": (
-        "gru_backward",
-        "gru_forward",
-        "lstm_backward",
-        "lstm_forward",
+        "gate_weights",
         "rnn_backward",
         "rnn_forward",
+    ),
+    "recurrent_gru": (
+        "gru_backward",
+        "gru_forward",
+    ),
+    "recurrent_lstm": (
+        "lstm_backward",
+        "lstm_forward",
     ),
     "resampling": (
         "resample",

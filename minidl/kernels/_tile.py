@@ -22,13 +22,14 @@ import numpy as np
 from minidl.kernels._jit import _Compilable, kernel, piece
 from minidl.typing import Array
 
-_BYTES = 128  # the width of a panel
-_ROWS = 8  # of a tile: 16 of AVX-512's 32 registers hold sums
+PANEL_BYTES = 128  # the width of a panel
+_ROWS = 8  # of a tile at most: 16 of AVX-512's 32 registers hold sums
+_HEIGHTS = (8, 4, 2, 1)  # all from 1 to 8 won a twentieth at 13 rows and compiled far longer
 
 
 def panels_shape(inner: int, columns: int, dtype: Any) -> tuple[int, int, int]:
     """The shape of the packed form of a matrix (inner, columns)."""
-    width = _BYTES // np.dtype(dtype).itemsize
+    width = PANEL_BYTES // np.dtype(dtype).itemsize
     return (columns + width - 1) // width, inner, width
 
 
@@ -47,32 +48,41 @@ def pack_panels_ref(w, transposed, packed):
 
 
 @piece
-def _pack(w, s, transposed, panel):
-    width = panel.shape[1]
-    if transposed:
-        columns = min(w.shape[0] - s, width)
+def pack_columns(w, s, panel):
+    """The columns of w (K, M) from s on, as many as a panel (K, width) has; 0 beyond the last."""
+    columns = min(w.shape[1] - s, panel.shape[1])
+    for k in range(panel.shape[0]):
+        row, out = w[k, s : s + columns], panel[k]
         for j in range(columns):
-            row = w[s + j]
-            for k in range(row.size):
-                panel[k, j] = row[k]
-    else:
-        columns = min(w.shape[1] - s, width)
+            out[j] = row[j]
+        for j in range(columns, out.size):
+            out[j] = 0
+
+
+@piece
+def _pack_transposed(w, s, panel):
+    columns = min(w.shape[0] - s, panel.shape[1])
+    for j in range(columns):
+        row = w[s + j]
+        for k in range(row.size):
+            panel[k, j] = row[k]
+    for j in range(columns, panel.shape[1]):
         for k in range(panel.shape[0]):
-            row, out = w[k, s : s + columns], panel[k]
-            for j in range(columns):
-                out[j] = row[j]
-    panel[:, columns:] = 0
+            panel[k, j] = 0
 
 
 @kernel(reference=pack_panels_ref)
 def pack_panels(w, transposed, packed):
     """w (K, M), or (M, K) if transposed; packed (panels, K, width), the last one filled with 0."""
     for p in range(packed.shape[0]):
-        _pack(w, p * packed.shape[2], transposed, packed[p])
+        if transposed:
+            _pack_transposed(w, p * packed.shape[2], packed[p])
+        else:
+            pack_columns(w, p * packed.shape[2], packed[p])
 
 
 def _tile(a, panel, rows, add, c):
-    """What the code below computes: c[:rows] = a[:rows] @ panel, or c[:rows] += …; 1-8 rows."""
+    """What the code below computes: c[:rows] = a[:rows] @ panel, or c[:rows] += …"""
 
 
 class _Tile(_Compilable):
@@ -115,7 +125,7 @@ def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any
     tall, halves = (_ROWS, 2) if wide else (4, 1)
     end = builder.append_basic_block("tile.end")
     switch = builder.switch(arguments[2], end)
-    for rows in range(1, _ROWS + 1):
+    for rows in _HEIGHTS:
         block = builder.append_basic_block(f"tile.{rows}")
         switch.add_case(ir.Constant(arguments[2].type, rows), block)
         builder.position_at_end(block)
@@ -195,6 +205,15 @@ tile: Any = _Tile(_tile, ("contract",), inline=True)
 
 
 @piece
+def clear_rows(c):
+    """c (R, M) = 0; as loops, for Numba compiles c[:] = 0 for a second."""
+    for n in range(c.shape[0]):
+        row = c[n]
+        for j in range(row.size):
+            row[j] = 0
+
+
+@piece
 def panel_product(a, packed, add, c):
     """c (R, M) = a (R, K) @ w (K, M), or c += a @ w if add; packed: w's panels.
 
@@ -204,22 +223,21 @@ def panel_product(a, packed, add, c):
     rows, columns = c.shape
     if not packed.shape[1]:
         if not add:
-            c[:, :] = 0
+            clear_rows(c)
         return
     edge = np.empty((_ROWS, width), c.dtype)
     for p in range(packed.shape[0]):
         s = p * width
         full = s + width <= columns
-        for n in range(0, rows, _ROWS):
+        n = 0
+        while n < rows:
             m = min(_ROWS, rows - n)
-            if full:
-                tile(a[n : n + m], packed[p], m, add, c[n : n + m, s : s + width])
-            else:  # a tile writes whole vectors: the part that c has is copied
-                tile(a[n : n + m], packed[p], m, False, edge)
+            m = 4 if 4 <= m < 8 else 2 if m == 3 else m
+            # a tile writes whole vectors: of the last panel, c gets the part that it has
+            to = c[n : n + m, s : s + width] if full else edge[:m, :width]
+            tile(a[n : n + m], packed[p], m, add and full, to)
+            if not full:
                 for i in range(m):
-                    if add:
-                        for j in range(columns - s):
-                            c[n + i, s + j] += edge[i, j]
-                    else:
-                        for j in range(columns - s):
-                            c[n + i, s + j] = edge[i, j]
+                    for j in range(columns - s):
+                        c[n + i, s + j] = to[i, j] + (c[n + i, s + j] if add else c.dtype.type(0))
+            n += m

@@ -1,126 +1,106 @@
-"""What recurrent ops share: the rows of each time step, and states carried from step to step.
+"""What recurrent ops share: the rows of each time step, packed weights, gradients of weights.
 
 Sequences of one batch lie one time step after the other, as in torch's PackedSequence: the rows of
 step t are those of the sequences that are longer than t, the longest sequence first. A batch of
 equal lengths is the special case of T steps of B rows.
 """
 
-from itertools import accumulate
-from typing import Any
-
 import numpy as np
 
+from minidl import kernels
 from minidl.ops import _math
 from minidl.ops._op import empty
-from minidl.ops._product import product
 from minidl.ops._sums import sum_rows
 
-_BLOCK = 512
-"""Rows of gates, or of their gradients, that are computed at once: enough for a product over them
-to run at full speed, few enough to be in cache when the steps use them. All at once cost 34 ms
-where this costs 27 (forward and backward of LSTM, B 64, T 50, H 128): new memory is slow."""
+_PACK_FROM = 16
+"""Rows from which packed weights are quicker: the packing costs as much as 10 rows' product with
+the weights as they lie. One row a step gains nothing by it."""
 
 
 class Steps:
-    """spans: (start, stop) of each step's rows, in the order in which steps are computed."""
-
-    def __init__(self, sizes, reverse):
-        sizes = _math.values(sizes).tolist()
-        stops = list(accumulate(sizes))
-        spans = [(stop - size, stop) for stop, size in zip(stops, sizes)]
-        self.spans = spans[::-1] if reverse else spans
-        self.rows, self.batch = stops[-1], sizes[0]
-        self.even, self.reverse = sizes[0] == sizes[-1], reverse
-
-    def blocks(self, back=False):
-        """Blocks (start, stop, spans) of neighbouring steps, of about _BLOCK rows each.
-
-        In the order in which steps are computed, or the way back.
-        """
-        block = []
-        for span in reversed(self.spans) if back else self.spans:
-            block.append(span)
-            s, e = min(block[0][0], span[0]), max(block[0][1], span[1])
-            if e - s >= _BLOCK:
-                yield s, e, block
-                block = []
-        if block:
-            yield s, e, block
-
-    def block_rows(self):
-        """The most rows that a block has."""
-        return min(self.rows, _BLOCK - 1 + self.batch)
-
-
-class States:
-    """A state before and after each step: two arrays (N, H), which overlap where lengths are equal.
-
-    A sequence that has ended keeps its last state, one that has not begun its first.
+    """starts, sizes: int64 (T,), each step's first row and how many it has, all `rows`, the first
+    `batch`; even: all have as many.
     """
 
-    def __init__(self, first, steps):
-        rows, batch, width = steps.rows, steps.batch, first.shape[1]
-        self.even = steps.even
-        if self.even:  # one array: what a step leaves is where the next one begins
-            both = empty((rows + batch, width), first.dtype)
-            early, late = both[:rows], both[batch:]
-            self.before, self.after = (late, early) if steps.reverse else (early, late)
-            (both[rows:] if steps.reverse else both[:batch])[...] = first
+    def __init__(self, sizes, reverse):
+        self.sizes = np.ascontiguousarray(_math.values(sizes), np.int64)
+        stops = np.cumsum(self.sizes)
+        self.starts = stops - self.sizes
+        self.rows, self.batch = int(stops[-1]), int(self.sizes[0])
+        self.even, self.reverse = self.batch == int(self.sizes[-1]), reverse
+
+    def spans(self):
+        """(start, stop) of each step's rows, in the order in which steps are computed."""
+        spans = list(zip(self.starts.tolist(), (self.starts + self.sizes).tolist()))
+        return spans[::-1] if self.reverse else spans
+
+    def weights(self, *given):
+        """(packed, arrays) of weights (M, K) as forward's kernels take them."""
+        if self.batch > 1 and self.rows >= _PACK_FROM:
+            return True, [panels(w, True) for w in given]
+        return False, [np.ascontiguousarray(w)[None] for w in given]
+
+    def room(self, first):
+        """(before, out) for a state before and after each step: (N, H), before filled later.
+
+        Where lengths are equal both lie in one array, for what a step leaves is where the next one
+        begins; else before is None.
+        """
+        if not self.even:
+            return None, empty((self.rows, first.shape[1]), first.dtype)
+        both = empty((self.rows + self.batch, first.shape[1]), first.dtype)
+        early, late = both[: self.rows], both[self.batch :]
+        (both[self.rows :] if self.reverse else both[: self.batch])[...] = first
+        return (late, early) if self.reverse else (early, late)
+
+    def before(self, first, out):
+        """The state before each step of sequences of different lengths, from those after it."""
+        row = np.arange(self.rows)
+        own = row - np.repeat(self.starts, self.sizes)  # which sequence a row belongs to
+        if self.reverse:  # where a sequence ends it begins
+            source = row + np.repeat(self.sizes, self.sizes)
+            going = own < np.repeat(np.append(self.sizes[1:], 0), self.sizes)
         else:
-            self.before = empty((rows, width), first.dtype)
-            self.after = empty((rows, width), first.dtype)
-        self._now = first.copy()
-        self._last = steps.spans[-1]
-
-    def enter(self, s, e):
-        """The state before the step of rows s : e."""
-        if not self.even:
-            self.before[s:e] = self._now[: e - s]
-        return self.before[s:e]
-
-    def leave(self, s, e):
-        """Called when `after` of a step has been filled."""
-        if not self.even:
-            self._now[: e - s] = self.after[s:e]
-
-    def last(self):
-        """The state of each sequence after its last step, (B, H)."""
-        if not self.even:
-            return self._now
-        s, e = self._last
-        return self.after[s:e].copy()
+            source = row - np.repeat(np.append(0, self.sizes[:-1]), self.sizes)
+            going = row >= self.batch
+        before = empty((self.rows, first.shape[1]), first.dtype)
+        before[going] = out[source[going]]
+        before[~going] = first[own[~going]]
+        return before
 
 
-class WeightGradients:
-    """dx, dw_ih, dw_hh and the sum of the gates' gradients, gathered block by block of steps."""
-
-    def __init__(self, x, before, w_ih, needs):
-        self._x, self._before, self._w_ih, self._needs = x, before, w_ih, needs
-        self.dx: Any = empty(x.shape, x.dtype) if needs[0] else None
-        self.dw_ih: Any = None
-        self.dw_hh: Any = None
-        self.db: Any = None
-
-    def add(self, dgates, s, e, dinput=None, drecurrent=None):
-        """dgates of the rows s : e; dinput and drecurrent where only parts meet those weights."""
-        dinput = dgates if dinput is None else dinput
-        drecurrent = dgates if drecurrent is None else drecurrent
-        need_x, need_ih, need_hh, need_b = self._needs
-        if need_x:
-            product(dinput, self._w_ih, out=self.dx[s:e])
-        if need_ih:
-            self.dw_ih = _sum(self.dw_ih, product(dinput.T, self._x[s:e]))
-        if need_hh:
-            self.dw_hh = _sum(self.dw_hh, product(drecurrent.T, self._before[s:e]))
-        if need_b:
-            self.db = _sum(self.db, sum_rows(dgates))
+def suited(kernel, *arrays):
+    """The kernel if one of the arrays is large, else its reference."""
+    return kernel if any(map(_math.large, arrays)) else getattr(kernel, "reference", kernel)
 
 
-def _sum(known, part):
-    if known is None:
-        return part
-    known += part
-    return known
+def panels(w, transposed=False):
+    """w (K, M), or (M, K) if transposed, packed for kernels."""
+    w = np.ascontiguousarray(w)
+    inner, columns = w.shape[::-1] if transposed else w.shape
+    packed = empty(kernels.panels_shape(inner, columns, w.dtype), w.dtype)
+    suited(kernels.pack_panels, w)(w, transposed, packed)
+    return packed
+
+
+def weight_gradient(dgates, columns, x, needs):
+    """(dw, db) of the gates in a slice of columns: dgates^T x, and the sum; None where not needed.
+
+    dgates (N, G), x (N, D), dw (M, D), db (M,); needs: (dw, db).
+    """
+    own = dgates[:, columns]
+    if not needs[0]:
+        return None, sum_rows(own) if needs[1] else None
+    x = np.ascontiguousarray(x)
+    dw = empty((own.shape[1], x.shape[1]), x.dtype)
+    db = empty(len(dw) if needs[1] else 0, x.dtype)
+    suited(kernels.gate_weights, dgates, dw)(dgates, columns.start, x, dw, db)
+    return dw, db if needs[1] else None
+
+
+def rows_of(dout, like):
+    """The gradient of an output, contiguous; no rows if it was not used."""
+    return np.empty((0, like.shape[1]), like.dtype) if dout is None else np.ascontiguousarray(dout)
 
 
 def start(gradient, like):
@@ -141,7 +121,7 @@ def unrolled(F, cell, steps, inputs, states):
     Returns the first state of all rows, and each state at the end.
     """
     outs = {}
-    for s, e in steps.spans:
+    for s, e in steps.spans():
         n = e - s
         new = cell(inputs[s:e], [state[:n] for state in states])
         outs[s] = new[0]

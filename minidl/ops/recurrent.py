@@ -1,36 +1,25 @@
 """Recurrent layers: one direction of one layer over a whole batch of sequences is one op.
 
-The products of a block of steps with the input weights are one product; a step is then one product
-with the recurrent weights and one kernel (`kernels.recurrent`). Backpropagation through time
-(Werbos 1990, "Backpropagation through time: what it does and how to do it") runs the loop the other
-way: it carries dh, the gradient of the state, and gives a step's `dgates`; the gradients of input
-and weights are again products over blocks of steps. Rows are packed: see `_steps`.
+A kernel takes a range of the sequences through all steps (`kernels.recurrent`). Backpropagation
+through time (Werbos 1990, "Backpropagation through time: what it does and how to do it") walks the
+other way: it carries dh, the gradient of the state, and gives each step's `dgates`, from which the
+gradients of the weights are products over all steps. Rows are packed: see `_steps`.
 """
 
 import numpy as np
 
 from minidl import kernels
-from minidl.ops import _math
 from minidl.ops._op import Op, empty
-from minidl.ops._product import product
-from minidl.ops._steps import States, Steps, WeightGradients, both_biases, start, unrolled
-
-
-def _inputs(x, w_ih, steps, width, keep):
-    """The array of all gates, and what fills it: (first row, gates, spans) for each block of steps.
-
-    A block's gates (rows, width) come with the product of the input; width may leave room behind
-    it. Without `keep` the memory of one block serves all.
-    """
-    gates = empty((len(x) if keep else steps.block_rows(), width), x.dtype)
-
-    def blocks():
-        for first, last, spans in steps.blocks():
-            part = gates[first:last] if keep else gates[: last - first]
-            product(x[first:last], w_ih.T, out=part[:, : len(w_ih)])
-            yield first, part, spans
-
-    return gates, blocks()
+from minidl.ops._steps import (
+    Steps,
+    both_biases,
+    panels,
+    rows_of,
+    start,
+    suited,
+    unrolled,
+    weight_gradient,
+)
 
 
 def _flops(x, w_ih, w_hh):
@@ -57,36 +46,30 @@ class RNN(Op):
 
     @staticmethod
     def forward(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, relu, reverse):
-        steps = Steps(sizes, reverse)
-        inputs, blocks = _inputs(x, w_ih, steps, len(w_ih), False)
-        bias, h = both_biases(b_ih, b_hh, len(w_hh), x.dtype), States(h0, steps)
-        recurrent, transposed = empty(h0.shape, x.dtype), np.ascontiguousarray(w_hh.T)
-        run = _math.suited(kernels.rnn_forward, inputs)
-        for first, given, spans in blocks:
-            for s, e in spans:
-                part = recurrent[: e - s]
-                product(h.enter(s, e), transposed, out=part)
-                run(given[s - first : e - first], part, bias, relu, h.after[s:e])
-                h.leave(s, e)
-        saved = (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, h.before, h.after)
-        return (h.after, h.last()), saved
+        steps, x = Steps(sizes, reverse), np.ascontiguousarray(x)
+        packed, (ih, hh) = steps.weights(w_ih, w_hh)
+        bias, h = both_biases(b_ih, b_hh, len(w_hh), x.dtype), start(h0, h0)
+        before, out = steps.room(h0)
+        run = suited(kernels.rnn_forward, out, w_ih, w_hh)
+        run(x, ih, hh, packed, bias, steps.starts, steps.sizes, reverse, relu, h, out)
+        return (out, h), (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, before, out)
 
     @staticmethod
     def backward(douts, saved, needs, *, relu, reverse):
         x, h0, w_ih, w_hh, _, _, sizes, before, out = saved
         steps = Steps(sizes, reverse)
-        dout, dh, nothing = _contiguous(douts[0]), start(douts[1], h0), start(None, h0)
-        buffer = empty((steps.block_rows(), dh.shape[1]), x.dtype)
-        sums = WeightGradients(x, before, w_ih, (needs[0], needs[2], needs[3], any(needs[4:6])))
-        run = _math.suited(kernels.rnn_backward, out)
-        for first, last, spans in steps.blocks(back=True):
-            dgates = buffer[: last - first]  # (rows, H)
-            for s, e in spans:
-                n, own = e - s, dgates[s - first : e - first]
-                run(_at(dout, nothing, s, e), dh[:n], out[s:e], relu, own)
-                product(own, w_hh, out=dh[:n])
-            sums.add(dgates, first, last)
-        return sums.dx, dh, sums.dw_ih, sums.dw_hh, sums.db, sums.db, None
+        dh, dgates = start(douts[1], h0), empty(out.shape, x.dtype)
+        dx = empty(x.shape if needs[0] else (0, x.shape[1]), x.dtype)
+        run = suited(kernels.rnn_backward, out, w_ih, w_hh)
+        run(
+            rows_of(douts[0], out), out, panels(w_ih), panels(w_hh), steps.starts, steps.sizes,
+            reverse, relu, dh, dgates, dx,
+        )  # fmt: skip
+        before = steps.before(h0, out) if before is None else before
+        every = slice(0, len(w_hh))
+        dw_ih, db = weight_gradient(dgates, every, x, (needs[2], any(needs[4:6])))
+        dw_hh, _ = weight_gradient(dgates, every, before, (needs[3], False))
+        return dx if needs[0] else None, dh, dw_ih, dw_hh, db, db, None
 
     @staticmethod
     def composite(F, x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, relu, reverse):
@@ -131,55 +114,44 @@ class LSTM(Op):
 
     @staticmethod
     def forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, *, reverse, keep):
-        steps = Steps(sizes, reverse)
-        gates, blocks = _inputs(x, w_ih, steps, len(w_ih), keep)  # (N, 4H)
-        bias = both_biases(b_ih, b_hh, len(w_hh), x.dtype)
-        h, c = States(h0, steps), States(c0, steps)
-        recurrent, inner = empty((steps.batch, len(w_hh)), x.dtype), empty(c0.shape, x.dtype)
-        transposed = np.ascontiguousarray(w_hh.T)  # (P, 4H)
-        run = _math.suited(kernels.lstm_forward, gates)
-        for first, part, spans in blocks:
-            for s, e in spans:
-                n, own = e - s, part[s - first : e - first]
-                product(h.enter(s, e), transposed, out=recurrent[:n])
-                to = h.after[s:e] if w_hr is None else inner[:n]
-                run(recurrent[:n], bias, c.enter(s, e), own, c.after[s:e], to)
-                if w_hr is not None:
-                    product(to, w_hr.T, out=h.after[s:e])
-                h.leave(s, e)
-                c.leave(s, e)
+        steps, x = Steps(sizes, reverse), np.ascontiguousarray(x)
+        packed, (ih, hh) = steps.weights(w_ih, w_hh)
+        hr = ih[:0] if w_hr is None else panels(w_hr, True)
+        bias, h, c = both_biases(b_ih, b_hh, len(w_hh), x.dtype), start(h0, h0), start(c0, c0)
+        before, out = steps.room(h0)
+        rows = steps.rows if keep else 0
+        gates, c_before = empty((rows, len(w_hh)), x.dtype), empty((rows, c0.shape[1]), x.dtype)
+        run = suited(kernels.lstm_forward, gates, w_ih, w_hh, out)
+        run(
+            x, ih, hh, hr, packed, bias, steps.starts, steps.sizes, reverse, h, c, gates, c_before,
+            out,
+        )  # fmt: skip
         saved = (x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes)
-        return (h.after, h.last(), c.last()), (*saved, gates, h.before, c.before, h.after)
+        return (out, h, c), (*saved, gates, before, c_before, out)
 
     @staticmethod
     def backward(douts, saved, needs, *, reverse):
-        x, h0, c0, w_ih, w_hh, _, _, w_hr, sizes, gates, before, c_before, _ = saved
+        x, h0, c0, w_ih, w_hh, _, _, w_hr, sizes, gates, before, c_before, out = saved
         steps = Steps(sizes, reverse)
-        dout, nothing = _contiguous(douts[0]), start(None, h0)
-        dh, dc = start(douts[1], h0), start(douts[2], c0)
-        buffer = empty((steps.block_rows(), gates.shape[1]), x.dtype)
-        sums = WeightGradients(x, before, w_ih, (needs[0], needs[3], needs[4], any(needs[5:7])))
-        if w_hr is not None:
-            dprojected = empty((steps.rows, len(w_hr)), x.dtype)  # (N, P)
-            dinner, no_other = empty(c0.shape, x.dtype), start(None, c0)
-        run = _math.suited(kernels.lstm_backward, gates)
-        for first, last, spans in steps.blocks(back=True):
-            dgates = buffer[: last - first]  # (rows, 4H)
-            for s, e in spans:
-                n, to = e - s, dgates[s - first : e - first]
-                own, later = _at(dout, nothing, s, e), dh[:n]
-                if w_hr is not None:
-                    np.add(own, later, out=dprojected[s:e])
-                    product(dprojected[s:e], w_hr, out=dinner[:n])
-                    own, later = no_other[:n], dinner[:n]
-                run(own, later, gates[s:e], c_before[s:e], dc[:n], to)
-                product(to, w_hh, out=dh[:n])
-            sums.add(dgates, first, last)
+        dh, dc, dgates = start(douts[1], h0), start(douts[2], c0), empty(gates.shape, x.dtype)
+        ih, hh = panels(w_ih), panels(w_hh)
+        hr = ih[:0] if w_hr is None else panels(w_hr)
+        dprojected = empty((0 if w_hr is None else steps.rows, h0.shape[1]), x.dtype)  # (N, P)
+        dx = empty(x.shape if needs[0] else (0, x.shape[1]), x.dtype)
+        suited(kernels.lstm_backward, gates, w_ih, w_hh)(
+            rows_of(douts[0], h0), gates, c_before, ih, hh, hr, steps.starts, steps.sizes, reverse,
+            dh, dc, dgates, dprojected, dx,
+        )  # fmt: skip
+        before = steps.before(h0, out) if before is None else before
+        every = slice(0, len(w_hh))
+        dw_ih, db = weight_gradient(dgates, every, x, (needs[3], any(needs[5:7])))
+        dw_hh, _ = weight_gradient(dgates, every, before, (needs[4], False))
         dw_hr = None
         if needs[7]:
             i, f, g, o = np.split(gates, 4, axis=1)
-            dw_hr = product(dprojected.T, o * np.tanh(f * c_before + i * g))
-        return sums.dx, dh, dc, sums.dw_ih, sums.dw_hh, sums.db, sums.db, dw_hr, None
+            inner = o * np.tanh(f * c_before + i * g)  # (N, H)
+            dw_hr, _ = weight_gradient(dprojected, slice(0, len(w_hr)), inner, (True, False))
+        return dx if needs[0] else None, dh, dc, dw_ih, dw_hh, db, db, dw_hr, None
 
     @staticmethod
     def composite(F, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, *, reverse):
@@ -223,53 +195,41 @@ class GRU(Op):
 
     @staticmethod
     def forward(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, reverse, keep):
-        steps = Steps(sizes, reverse)
+        steps, x = Steps(sizes, reverse), np.ascontiguousarray(x)
         size = h0.shape[1]
-        gates, blocks = _inputs(x, w_ih, steps, 4 * size, keep)  # r, z, n, m
-        bias = np.zeros(4 * size, x.dtype)
+        packed, (ih, rz, m) = steps.weights(w_ih, w_hh[: 2 * size], w_hh[2 * size :])
+        bias = np.zeros(4 * size, x.dtype)  # r, z, n, m, as the gates
         if b_ih is not None:
             bias[: 3 * size] = b_ih
             bias[: 2 * size] += b_hh[: 2 * size]
             bias[3 * size :] = b_hh[2 * size :]
-        h = States(h0, steps)
-        recurrent = empty((steps.batch, 3 * size), x.dtype)
-        transposed = np.ascontiguousarray(w_hh.T)  # (H, 3H)
-        run = _math.suited(kernels.gru_forward, gates)
-        for first, part, spans in blocks:
-            for s, e in spans:
-                before, own = h.enter(s, e), part[s - first : e - first]
-                product(before, transposed, out=recurrent[: e - s])
-                run(recurrent[: e - s], bias, before, own, h.after[s:e])
-                h.leave(s, e)
-        saved = (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, gates, h.before, h.after)
-        return (h.after, h.last()), saved
+        h, (before, out) = start(h0, h0), steps.room(h0)
+        gates = empty((steps.rows if keep else 0, 4 * size), x.dtype)
+        run = suited(kernels.gru_forward, gates, w_ih, w_hh, out)
+        run(x, ih, rz, m, packed, bias, steps.starts, steps.sizes, reverse, h, gates, out)
+        return (out, h), (x, h0, w_ih, w_hh, b_ih, b_hh, sizes, gates, before, out)
 
     @staticmethod
     def backward(douts, saved, needs, *, reverse):
-        x, h0, w_ih, w_hh, _, _, sizes, gates, before, _ = saved
+        x, h0, w_ih, w_hh, _, _, sizes, gates, before, out = saved
         steps = Steps(sizes, reverse)
         size = h0.shape[1]
-        dout, nothing = _contiguous(douts[0]), start(None, h0)
-        dh, back = start(douts[1], h0), start(None, h0)
+        before = steps.before(h0, out) if before is None else before
+        dh, dgates = start(douts[1], h0), empty(gates.shape, x.dtype)  # n, r, z, m
         turned = np.concatenate([w_ih[2 * size :], w_ih[: 2 * size]])  # rows as in dgates
-        buffer = empty((steps.block_rows(), 4 * size), x.dtype)
-        sums = WeightGradients(x, before, turned, (needs[0], needs[2], needs[3], any(needs[4:6])))
-        run = _math.suited(kernels.gru_backward, gates)
-        for first, last, spans in steps.blocks(back=True):
-            dgates = buffer[: last - first]  # (rows, 4H): n, r, z, m
-            for s, e in spans:
-                n, own = e - s, dgates[s - first : e - first]
-                run(_at(dout, nothing, s, e), back[:n], gates[s:e], before[s:e], dh[:n], own)
-                product(own[:, size:], w_hh, out=back[:n])
-            sums.add(dgates, first, last, dgates[:, : 3 * size], dgates[:, size:])
-        dh += back
-        dw_ih, db = sums.dw_ih, sums.db
+        dx = empty(x.shape if needs[0] else (0, x.shape[1]), x.dtype)
+        suited(kernels.gru_backward, gates, w_ih, w_hh)(
+            rows_of(douts[0], h0), gates, before, panels(turned), panels(w_hh), steps.starts,
+            steps.sizes, reverse, dh, dgates, dx,
+        )  # fmt: skip
+        first, last = slice(0, 3 * size), slice(size, 4 * size)
+        dw_ih, db_ih = weight_gradient(dgates, first, x, (needs[2], needs[4]))
+        dw_hh, db_hh = weight_gradient(dgates, last, before, (needs[3], needs[5]))
         if dw_ih is not None:
             dw_ih = np.concatenate([dw_ih[size:], dw_ih[:size]])
-        if db is None:
-            return sums.dx, dh, dw_ih, sums.dw_hh, None, None, None
-        db_ih = np.concatenate([db[size : 3 * size], db[:size]])
-        return sums.dx, dh, dw_ih, sums.dw_hh, db_ih, db[size:], None
+        if db_ih is not None:
+            db_ih = np.concatenate([db_ih[size:], db_ih[:size]])
+        return dx if needs[0] else None, dh, dw_ih, dw_hh, db_ih, db_hh, None
 
     @staticmethod
     def composite(F, x, h0, w_ih, w_hh, b_ih, b_hh, sizes, *, reverse):
@@ -285,12 +245,3 @@ class GRU(Op):
     def flops(cls, *shapes, **settings):
         """The products, and twenty for each state (three of them exponentials)."""
         return _flops(shapes[0], shapes[2], shapes[3]) + 20 * shapes[0][0] * shapes[1][1]
-
-
-def _contiguous(dout):
-    return None if dout is None else np.ascontiguousarray(dout)
-
-
-def _at(dout, nothing, s, e):
-    """The gradient of a step's output; zeros if the output was not used."""
-    return nothing[: e - s] if dout is None else dout[s:e]
