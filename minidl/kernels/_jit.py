@@ -167,7 +167,7 @@ class Kernel(_Compilable):
         with _BUILDING:
             if self._serial == self._first_call:
                 self._prepare()
-        self._serial(*args)
+        self(*args)  # the twin that suits them: the other is compiled when it is needed
 
     def _prepare(self) -> None:
         _memory.keep_freed_memory()

@@ -150,8 +150,8 @@ def _sums(
 
     number, vector, size, index = fields
     (a, panel, c), (a_row, panel_row, c_row, a_column) = data, strides
-    start, before = builder.basic_block, builder.append_basic_block("tile.before")
-    loop, last = builder.append_basic_block("tile.loop"), builder.append_basic_block("tile.last")
+    start, loop = builder.basic_block, builder.append_basic_block("tile.loop")
+    last = builder.append_basic_block("tile.last")
     rows, halves = sorted({n for n, _ in places}), sorted({h for _, h in places})
 
     def at(base, offset, kind):
@@ -167,20 +167,16 @@ def _sums(
         for n, h in places
     }
     bases = {n: builder.gep(a, [builder.mul(a_row, index(n))]) for n in rows}
-    builder.cbranch(add, before, loop)
-    builder.position_at_end(before)
-    known = {place: load(outs[place]) for place in places}
     builder.branch(loop)
 
     builder.position_at_end(loop)
     zero, undefined = ir.Constant(vector, None), ir.Constant(vector, ir.Undefined)
     first_lane = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None)
     k = builder.phi(index)
-    sums = {place: builder.phi(vector) for place in places}
-    for come_from, value in ((start, zero), (before, None)):
-        k.add_incoming(index(0), come_from)
-        for place, phi in sums.items():
-            phi.add_incoming(known[place] if value is None else value, come_from)
+    k.add_incoming(index(0), start)
+    sums, new = {place: builder.phi(vector) for place in places}, {}
+    for phi in sums.values():
+        phi.add_incoming(zero, start)
     row = builder.mul(k, panel_row)
     right = {h: load(at(panel, builder.add(row, index(64 * h)), vector)) for h in halves}
     column = builder.mul(k, a_column)
@@ -189,16 +185,17 @@ def _sums(
         left = builder.shuffle_vector(left, undefined, first_lane)  # the number in every lane
         for h in halves:  # "contract": one rounding for product and sum where the CPU has it
             term = builder.fmul(left, right[h], flags=("contract",))
-            known[n, h] = builder.fadd(sums[n, h], term, flags=("contract",))
+            new[n, h] = builder.fadd(sums[n, h], term, flags=("contract",))
     following = builder.add(k, index(1))
     k.add_incoming(following, loop)
     for place, phi in sums.items():
-        phi.add_incoming(known[place], loop)
+        phi.add_incoming(new[place], loop)
     builder.cbranch(builder.icmp_signed("<", following, count), loop, last)
 
     builder.position_at_end(last)
-    for place in places:
-        builder.store(known[place], outs[place]).align = size
+    for place in places:  # c is added last: the sum of a block of k is rounded on its own
+        before = builder.select(add, load(outs[place]), zero)
+        builder.store(builder.fadd(before, new[place]), outs[place]).align = size
 
 
 tile: Any = _Tile(_tile, ("contract",), inline=True)

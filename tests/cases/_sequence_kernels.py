@@ -9,10 +9,6 @@ from tests.cases._kernel_samples import normal, sampler_table
 CASES, case = sampler_table()
 
 
-BATCHES = ((0, 3), (1, 1), (5, 7), (70, 67))
-"""(B, H) of recurrent layers; the last makes several pieces."""
-
-
 @case("pack_panels")
 def pack_panels(rng, dtype):
     for inner, columns in ((0, 3), (3, 0), (1, 1), (5, 32), (67, 70)):
@@ -23,56 +19,119 @@ def pack_panels(rng, dtype):
             yield KernelCase([normal(rng, shape, dtype), transposed], outputs=[packed], note=note)
 
 
+def _sequences(rng, dtype):
+    """(D, H, starts, sizes, reverse) of recurrent layers; the last two in several pieces."""
+    shapes = [
+        (2, 3, (0, 0)), (1, 1, (1,)), (3, 7, (5, 4, 4, 1)), (16, 20, (70, 70)), (5, 33, (24, 9)),
+    ]  # fmt: skip
+    for d, h, sizes in shapes:
+        for reverse in (False, True):
+            counts = np.array(sizes)
+            yield d, h, np.cumsum(counts) - counts, counts, reverse
+
+
+def _weights(rng, dtype, inner, columns, packed=True):
+    """Weights (inner, columns) as kernels take them."""
+    w = normal(rng, (inner, columns), dtype, 0.5)
+    if not packed:
+        return np.ascontiguousarray(w.T)[None]
+    panels = np.empty(kernels.panels_shape(inner, columns, dtype), dtype)
+    kernels.pack_panels(w, False, panels)
+    return panels
+
+
+def _normals(rng, dtype, *shapes):
+    return [normal(rng, shape, dtype) for shape in shapes]
+
+
 @case("rnn_forward")
 def rnn_forward(rng, dtype):
-    for shape in BATCHES:
-        for relu in (False, True):
-            arrays = [normal(rng, shape, dtype) for _ in range(2)]
-            bias = normal(rng, shape[1], dtype)
-            yield KernelCase([*arrays, bias, relu], outputs=[arrays[0]], note=f"{shape}, {relu}")
+    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
+        for packed, relu in ((True, False), (False, True)):
+            x, bias, state, out = _normals(
+                rng, dtype, (sizes.sum(), d), h, (sizes[0], h), (sizes.sum(), h)
+            )
+            w_ih, w_hh = (_weights(rng, dtype, k, h, packed) for k in (d, h))
+            inputs = [x, w_ih, w_hh, packed, bias, starts, sizes, reverse, relu]
+            yield KernelCase(inputs, [state], [out], f"{d}, {h}, {sizes}, {reverse}, {packed}")
 
 
 @case("rnn_backward")
 def rnn_backward(rng, dtype):
-    for shape in BATCHES:
-        for relu in (False, True):
-            arrays = [normal(rng, shape, dtype) for _ in range(3)]
-            yield KernelCase([*arrays, relu], outputs=[arrays[0]], note=f"{shape}, {relu}")
+    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
+        for relu, used, with_x in ((False, True, True), (True, False, False)):
+            n = sizes.sum()
+            dout, out, dh = _normals(rng, dtype, (used * n, h), (n, h), (sizes[0], h))
+            weights = [_weights(rng, dtype, h, k) for k in (d, h)]
+            outputs = [np.empty((n, h), dtype), np.empty((with_x * n, d), dtype)]
+            inputs = [dout, out, *weights, starts, sizes, reverse, relu]
+            yield KernelCase(inputs, [dh], outputs, f"{d}, {h}, {sizes}, {reverse}, {relu}")
 
 
 @case("lstm_forward")
 def lstm_forward(rng, dtype):
-    for shape in BATCHES:
-        wide = (shape[0], 4 * shape[1])
-        recurrent, gates = normal(rng, wide, dtype), normal(rng, wide, dtype)
-        c = normal(rng, shape, dtype)
-        bias = normal(rng, wide[1], dtype)
-        yield KernelCase([recurrent, bias, c], state=[gates], outputs=[c, c], note=f"{shape}")
+    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
+        for packed, p, keep in ((True, h, True), (False, h, False), (True, 2, True)):
+            n = sizes.sum()
+            x, bias, state, c = _normals(rng, dtype, (n, d), 4 * h, (sizes[0], p), (sizes[0], h))
+            w_ih, w_hh = (_weights(rng, dtype, k, 4 * h, packed) for k in (d, p))
+            w_hr = w_ih[:0] if p == h else _weights(rng, dtype, h, p)
+            shapes = (keep * n, 4 * h), (keep * n, h), (n, p)
+            inputs = [x, w_ih, w_hh, w_hr, packed, bias, starts, sizes, reverse]
+            note = f"{d}, {h}, {p}, {sizes}, {reverse}, {packed}"
+            yield KernelCase(inputs, [state, c], _normals(rng, dtype, *shapes), note)
 
 
 @case("lstm_backward")
 def lstm_backward(rng, dtype):
-    for shape in BATCHES:
-        gates = rng.random((shape[0], 4 * shape[1])).astype(dtype)
-        dout, dh, c, dc = (normal(rng, shape, dtype) for _ in range(4))
-        yield KernelCase([dout, dh, gates, c], state=[dc], outputs=[gates], note=f"{shape}")
+    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
+        for p, used in ((h, True), (2, False)):
+            n = sizes.sum()
+            gates = rng.random((n, 4 * h)).astype(dtype)
+            dout, c, dh, dc = _normals(
+                rng, dtype, (used * n, p), (n, h), (sizes[0], p), (sizes[0], h)
+            )
+            w_ih, w_hh = (_weights(rng, dtype, 4 * h, k) for k in (d, p))
+            w_hr = w_ih[:0] if p == h else _weights(rng, dtype, p, h)
+            shapes = (n, 4 * h), (len(w_hr) and n, p), (used * n, d)
+            inputs = [dout, gates, c, w_ih, w_hh, w_hr, starts, sizes, reverse]
+            note = f"{d}, {h}, {p}, {sizes}, {reverse}"
+            yield KernelCase(inputs, [dh, dc], _normals(rng, dtype, *shapes), note)
 
 
 @case("gru_forward")
 def gru_forward(rng, dtype):
-    for shape in BATCHES:
-        gates = normal(rng, (shape[0], 4 * shape[1]), dtype)
-        recurrent = normal(rng, (shape[0], 3 * shape[1]), dtype)
-        bias, h = normal(rng, 4 * shape[1], dtype), normal(rng, shape, dtype)
-        yield KernelCase([recurrent, bias, h], state=[gates], outputs=[h], note=f"{shape}")
+    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
+        for packed, keep in ((True, True), (False, False)):
+            n = sizes.sum()
+            x, bias, state = _normals(rng, dtype, (n, d), 4 * h, (sizes[0], h))
+            shapes = ((d, 3 * h), (h, 2 * h), (h, h))
+            weights = [_weights(rng, dtype, *shape, packed) for shape in shapes]
+            outputs = _normals(rng, dtype, (keep * n, 4 * h), (n, h))
+            inputs = [x, *weights, packed, bias, starts, sizes, reverse]
+            yield KernelCase(inputs, [state], outputs, f"{d}, {h}, {sizes}, {reverse}, {packed}")
 
 
 @case("gru_backward")
 def gru_backward(rng, dtype):
-    for shape in BATCHES:
-        gates = rng.random((shape[0], 4 * shape[1])).astype(dtype)
-        dout, back, h, dh = (normal(rng, shape, dtype) for _ in range(4))
-        yield KernelCase([dout, back, gates, h], state=[dh], outputs=[gates], note=f"{shape}")
+    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
+        for used in (True, False):
+            n = sizes.sum()
+            gates = rng.random((n, 4 * h)).astype(dtype)
+            dout, before, dh = _normals(rng, dtype, (used * n, h), (n, h), (sizes[0], h))
+            weights = [_weights(rng, dtype, 3 * h, k) for k in (d, h)]
+            outputs = _normals(rng, dtype, (n, 4 * h), (used * n, d))
+            inputs = [dout, gates, before, *weights, starts, sizes, reverse]
+            yield KernelCase(inputs, [dh], outputs, f"{d}, {h}, {sizes}, {reverse}")
+
+
+@case("gate_weights")
+def gate_weights(rng, dtype):
+    for n, gates, first, columns, d in ((0, 3, 0, 3, 2), (1, 1, 0, 1, 1), (1100, 150, 20, 130, 33)):
+        for with_bias in (True, False):
+            dgates, x = normal(rng, (n, gates), dtype), normal(rng, (n, d), dtype, 0.03)
+            outputs = _normals(rng, dtype, (columns, d), with_bias * columns)
+            yield KernelCase([dgates, first, x], outputs=outputs, note=f"{n}, {gates}, {with_bias}")
 
 
 def _logits(rng, dtype):
