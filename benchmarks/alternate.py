@@ -52,12 +52,14 @@ class Work:
 
 
 def alternate(
-    target: str, libraries: Sequence[str], rounds: int = 20, **settings: Any
+    target: str, libraries: Sequence[str], rounds: int = 20,
+    failed: dict[str, str] | None = None, **settings: Any,
 ) -> dict[str, dict[str, Any]]:
     """Seconds of each round for each library whose import works: {library: {times, checksum}}.
 
     target: "module:class" of a Work; settings: its attributes. A library that is not installed is
-    left out.
+    left out. RuntimeError where one fails; with `failed` (a dict) its message goes there, and the
+    others are timed.
     """
     workers = {name: worker(target, name, settings) for name in libraries}
     results: dict[str, dict[str, Any]] = {}
@@ -65,6 +67,12 @@ def alternate(
         ready = ask(each, "prepare")
         if "missing" in ready:
             end(workers.pop(name))
+            continue
+        if "failed" in ready:
+            end(workers.pop(name))
+            if failed is None:
+                raise RuntimeError(f"{name} failed: {ready['failed']}; see its error above")
+            failed[name] = ready["failed"]
             continue
         results[name] = {"times": [], **ready}
     for _ in range(rounds):
@@ -156,12 +164,22 @@ def _memory(field: str) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
+def _warm_up(work: Work, run: Any, started: float) -> dict[str, Any]:
+    checksum = run()
+    first = time.perf_counter() - started
+    curve = [checksum, *(run() for _ in range(work.curve))]
+    for _ in range(work.warm * work.repeats):
+        run()
+    return {"first": first, "checksum": checksum, "curve": curve}
+
+
 def _serve(target: str, settings: str, library: str) -> None:
-    """One library's process: answers requests on standard input."""
+    """One library's process: answers requests on standard input; an error is the last answer."""
     module, _, name = target.partition(":")
     replies, sys.stdout = sys.stdout, sys.stderr  # nothing else may write among the replies
     work: Work = getattr(importlib.import_module(module), name)(**json.loads(settings))
-    run, before = None, 0
+    run: Any = None
+    before = 0
     for request in sys.stdin:
         reply: dict[str, Any] = {}
         if request.strip() == "prepare":
@@ -174,13 +192,8 @@ def _serve(target: str, settings: str, library: str) -> None:
             except ImportError as error:
                 reply = {"missing": str(error)}
             else:
-                checksum = run()
-                reply = {"first": time.perf_counter() - started, "checksum": checksum}
-                reply["curve"] = [checksum, *(run() for _ in range(work.curve))]
-                for _ in range(work.warm * work.repeats):
-                    run()
+                reply = _warm_up(work, run, started)
         elif request.strip() == "round":
-            assert run is not None
             for _ in range(work.settle):
                 run()
             started = time.perf_counter()
@@ -190,9 +203,14 @@ def _serve(target: str, settings: str, library: str) -> None:
         elif request.strip() == "end":
             reply = {"peak_memory": _memory("VmHWM"), "memory_before": before}
         print(json.dumps(reply), file=replies, flush=True)
-        if reply.get("missing") or request.strip() == "end":
+        if "missing" in reply or request.strip() == "end":
             return
 
 
 if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+    replies = sys.stdout
+    try:
+        _serve(*sys.argv[1:])
+    except Exception as error:
+        print(json.dumps({"failed": repr(error)}), file=replies, flush=True)
+        raise

@@ -116,7 +116,8 @@ def lines(row: Row) -> list[str]:
             if name in ratios:
                 line += f"   / {ours} {ratios[name]:5.2f}"
         text.append(line)
-    if not row["agree"]:
+    text += [f"{row['label']:14s} {each} FAILED: {why}" for each, why in row["failed"].items()]
+    if not row["agree"] and not row["failed"]:
         text.append(f"{row['label']:14s} THE LIBRARIES DISAGREE: {row['differences']}")
     return text
 

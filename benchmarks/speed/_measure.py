@@ -42,9 +42,10 @@ def measure(name: str, libraries: list[str], rounds: int, settings: dict[str, An
     work = make(name, settings)
     having = [each for each in libraries if getattr(work, each, None)]
     rounds = min(rounds, getattr(work, "most_rounds", rounds))
-    results = alternate(WORKLOADS[name], having, rounds, **settings)
+    failed: dict[str, str] = {}
+    results = alternate(WORKLOADS[name], having, rounds, failed, **settings)
     row: Row = {
-        "workload": name, "settings": settings, "libraries": results,
+        "workload": name, "settings": settings, "libraries": results, "failed": failed,
         "unit": getattr(work, "unit", "steps"), "units": getattr(work, "units", 1),
     }  # fmt: skip
     if hasattr(work, "flops"):
@@ -55,7 +56,8 @@ def measure(name: str, libraries: list[str], rounds: int, settings: dict[str, An
         if ours in results
     }
     row["differences"] = differences(results) if getattr(work, "checked", True) else {}
-    row["agree"] = all(a <= FIRST and b <= CURVE for a, b in row["differences"].values())
+    near = [a <= FIRST and b <= CURVE for a, b in row["differences"].values()]
+    row["agree"] = not failed and all(near)
     row["memory"] = {
         each: [result["peak_memory"], result["peak_memory"] - result["memory_before"]]
         for each, result in results.items()
@@ -111,10 +113,11 @@ def first_step(name: str, library: str, settings: dict[str, Any], **env: str) ->
     process = worker(WORKLOADS[name], library, once, {**os.environ, **env})
     reply = ask(process, "prepare")
     seconds = time.perf_counter() - started
-    if "missing" not in reply:
+    worked = "checksum" in reply
+    if worked:
         ask(process, "end")
     end(process)
-    return None if "missing" in reply else seconds
+    return seconds if worked else None
 
 
 def _import_torch() -> float:
