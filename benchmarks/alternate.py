@@ -42,7 +42,7 @@ class Work:
     """What is to be timed: one method a library, each returns a callable that does it once."""
 
     repeats = 1  # how often a round does the work; its time is divided by this
-    settle = 0  # runs at the start of a round that are not timed: caches and threads come back
+    settle = 0.0  # seconds of untimed runs before a round: caches and threads come back
     warm = 2  # rounds before the timed ones
     curve = 0  # runs after the first of which the results are kept, as the first's is
 
@@ -194,7 +194,8 @@ def _serve(target: str, settings: str, library: str) -> None:
             else:
                 reply = _warm_up(work, run, started)
         elif request.strip() == "round":
-            for _ in range(work.settle):
+            started = time.perf_counter()
+            while time.perf_counter() - started < work.settle:
                 run()
             started = time.perf_counter()
             for _ in range(work.repeats):

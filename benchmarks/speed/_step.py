@@ -21,7 +21,7 @@ Arrays = dict[str, NDArray[Any]]
 class Step(Work):
     """One step is zero_grad, forward, backward and Adam's step (lr 1e-3)."""
 
-    settle = 1
+    settle = 0.1
     curve = 4
     lr = 1e-3
     batches = 4  # taken in turn

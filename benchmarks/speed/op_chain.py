@@ -14,7 +14,7 @@ class OpChain(Work):
     ops = 1_000
     side = 8
     repeats = 5
-    settle = 1
+    settle = 0.1
     unit = "ops"
 
     small: ClassVar = {"ops": 40}

@@ -11,7 +11,7 @@ from benchmarks.speed.bpr import Purchases
 class Top10(Purchases):
     k = 10
     checked = True  # the sum of all codes
-    settle = 1
+    settle = 0.1
     unit = "users"
 
     @property
