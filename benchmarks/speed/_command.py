@@ -2,8 +2,7 @@
 
 Every library has a process of its own and the rounds alternate between them; same weights, same
 batches, and the losses must agree. Each row is written to a JSON file in the results folder, and
-from all files there a table, a plot and a page are made. Without a name: all workloads, three
-other shapes of each kind (--drawn) and the time to the first step (--start).
+from all files there a table, a plot and a page are made.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from benchmarks.speed._measure import (
     starts,
 )
 
-SEED = 4  # of the draw of other shapes
-SHAPES = 3
+PARTS = ("listed", "drawn", "start")
+SHAPES = 3  # drawn of each kind
 
 
 def main(argv: list[str]) -> int:
@@ -36,8 +35,11 @@ def main(argv: list[str]) -> int:
     unknown = sorted({*args.names} - {*WORKLOADS, *PROGRAMS})
     if unknown:
         _parser().error(f"unknown: {' '.join(unknown)}; there is {', '.join(names())}")
-    if not args.names and not args.smoke:
-        args.start, args.drawn = True, SEED if args.drawn is None else args.drawn
+    if args.parts is None:
+        args.parts = "listed" if args.names or args.smoke else ",".join(PARTS)
+    args.parts = args.parts.split(",")
+    if not {*args.parts} <= {*PARTS}:
+        _parser().error(f"--parts {','.join(args.parts)}: choose from {','.join(PARTS)}")
     code, folder = 0, Path(args.out)
     if not args.report:
         rate = product_rate(2 if args.smoke else 8)
@@ -46,6 +48,8 @@ def main(argv: list[str]) -> int:
     if args.smoke:
         return code
     rows = _report.read(folder)
+    if not rows and not args.report:
+        return code
     if not rows:
         _parser().error(f"--report: no results in {folder}")
     _report.write(folder, rows)
@@ -64,41 +68,36 @@ def _run(name: str, args: argparse.Namespace, rate: float, folder: Path) -> int:
     if name in PROGRAMS:
         program = importlib.import_module(f"benchmarks.speed.{name}")
         return program.main(["--smoke"] if args.smoke else []) or 0
-    code = 0
+    code, libraries = 0, args.libraries.split(",")
     for label, settings in _shapes(name, args):
-        libraries = args.libraries.split(",")
         row = measure(name, libraries, 2 if args.smoke else args.rounds, settings)
         row |= {"label": label, "drawn": label != name, "product_rate": rate}
         print("\n".join(lines(row)), flush=True)
-        if args.start and label == name and name != "import":
-            row["starts"] = starts(name, libraries, 3, settings)
-            seconds = ", ".join(f"{k} {v:.2f} s" for k, v in row["starts"].items())
-            print(f"{label:14s} first step of a new process: {seconds}", flush=True)
         code = code or int(not row["agree"])
         if not args.smoke:
-            _keep(row, folder)
+            _keep({**row, "versions": versions()}, folder / f"{label.replace(' ', '-')}.json")
+    if "start" in args.parts and name != "import":
+        found = starts(name, libraries, 3, {})
+        seconds = ", ".join(f"{what} {value:.2f} s" for what, value in found.items())
+        print(f"{name:14s} first step of a new process: {seconds}", flush=True)
+        _keep(found, folder / "starts" / f"{name}.json")
     return code
 
 
 def _shapes(name: str, args: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
     if args.smoke:
         return [(name, dict(getattr(make(name), "small", {})))]
-    shapes: list[tuple[str, dict[str, Any]]] = [] if args.only_drawn else [(name, {})]
-    if args.drawn is not None:
-        for number in range(1, SHAPES + 1):
-            settings = drawn_settings(name, args.drawn, number)
-            if settings is not None:
-                shapes.append((f"{name} {args.drawn}.{number}", settings))
+    shapes: list[tuple[str, dict[str, Any]]] = [(name, {})] if "listed" in args.parts else []
+    for number in range(1, SHAPES + 1 if "drawn" in args.parts else 1):
+        settings = drawn_settings(name, args.seed, number)
+        if settings is not None:
+            shapes.append((f"{name} {args.seed}.{number}", settings))
     return shapes
 
 
-def _keep(row: Row, folder: Path) -> None:
-    """Write the row; what an earlier run found of other things (starts) stays."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{row['label'].replace(' ', '-')}.json"
-    old = json.loads(path.read_text()) if path.exists() else {}
-    kept = {"starts": old["starts"]} if "starts" in old else {}
-    path.write_text(json.dumps({**kept, **row, "versions": versions()}, indent=1))
+def _keep(what: Row, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(what, indent=1))
 
 
 def lines(row: Row) -> list[str]:
@@ -130,10 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names()))
     parser.add_argument("--libraries", default=",".join(LIBRARIES), help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=20, help="default: %(default)s")
-    parser.add_argument("--start", action="store_true", help="time to the first step, too")
-    parser.add_argument("--drawn", type=int, nargs="?", const=SEED, metavar="SEED",
-                        help=f"{SHAPES} other shapes of each kind, too; seed {SEED} if not given")
-    parser.add_argument("--only-drawn", action="store_true", help="leave out the listed shape")
+    parser.add_argument("--parts", help=f"some of {','.join(PARTS)}: the listed shape, {SHAPES} "
+                        "drawn ones, the time to the first step; all, or listed if a NAME is given")
+    parser.add_argument("--seed", type=int, default=4, help="of the draw (default: %(default)s)")
     parser.add_argument("--out", default="runs/speed", help="results folder (%(default)s)")
     parser.add_argument("--report", action="store_true", help="measure nothing, only report")
     parser.add_argument("--require", action="store_true", help="exit code 1 if a bar is missed")

@@ -24,6 +24,10 @@ td:first-child,th:first-child{text-align:left}.MISSED{color:#b00020}img{max-widt
 def read(folder: Path) -> list[Row]:
     """The rows of a results folder: listed shapes first, each kind in the list's order."""
     rows = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    for row in rows:
+        starts = folder / "starts" / f"{row['workload']}.json"
+        if starts.exists() and not row["drawn"]:
+            row["starts"] = json.loads(starts.read_text())
     order = list(WORKLOADS)
     return sorted(rows, key=lambda r: (r["drawn"], order.index(r["workload"]), r["label"]))
 
@@ -78,7 +82,7 @@ def plot(rows: list[Row]) -> bytes | None:
         from matplotlib.figure import Figure
     except ImportError:
         return None
-    rows = [row for row in rows if row["workload"] != "import" and row["ratios"]]
+    rows = [row for row in rows if row["workload"] != "import" and any(row["ratios"].values())]
     figure = Figure(figsize=(9, 1.2 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
     peers = [peer for peer in PEERS if any(peer in row["libraries"] for row in rows)]
@@ -96,7 +100,8 @@ def plot(rows: list[Row]) -> bytes | None:
     axes.set_yticks(range(len(rows)), [row["label"] for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel("time of the peer / time of minidl (right of 1: minidl is quicker)")
-    axes.legend(loc="lower right", fontsize=8)
+    if peers:
+        axes.legend(loc="lower right", fontsize=8)
     written = io.BytesIO()
     figure.savefig(written, format="png", dpi=130)
     return written.getvalue()
