@@ -124,12 +124,18 @@ def _warn_uncached() -> None:
 
 
 class DiskCache:
-    """The cache of one compiled function; has the methods that Numba's dispatcher calls."""
+    """The cache of one compiled function; has the methods that Numba's dispatcher calls.
 
-    def __init__(self, name: str, stamp: str):
+    `shared`: the function is called by compiled code, which refers to it by its symbol. Numba would
+    copy its code into each caller and compile it there once more: most of the time that kernels
+    took to compile. So a caller's file names the files whose symbols it needs.
+    """
+
+    def __init__(self, name: str, stamp: str, shared: bool = False):
         """`name`: of the function; `stamp`: a hash of everything its code is made from."""
         self._name = name
         self._stamp = stamp
+        self._shared = shared
 
     @property
     def cache_path(self) -> str | None:
@@ -138,36 +144,26 @@ class DiskCache:
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function for the signature, or None when it must be compiled."""
-        from numba.core.compiler import CompileResult
-
-        target_context.refresh()
-        filename = self._filename(sig, target_context.codegen())
-        for folder in folders()[0]:
-            path = folder / filename
-            try:
-                content = path.read_bytes()
-            except OSError:
-                continue
-            try:
-                if hashlib.sha256(content[32:]).digest() != content[:32]:
-                    raise ValueError("truncated")
-                return CompileResult._rebuild(target_context, *pickle.loads(content[32:]))
-            except Exception:  # whatever is wrong with a file, its kernel can be compiled
-                _unlink(path)
-        return None
+        return _load(self._filename(sig, target_context.codegen()), target_context, self._shared)
 
     def save_overload(self, sig: Any, result: Any) -> None:
         """Keep a compiled function. Fails silently: the function itself is there."""
         from numba.core.serialize import dumps
 
+        filename = self._filename(sig, result.codegen)
+        if self._shared:
+            _keep(filename, result)
         folder = folders()[1]
         if folder is None or result.lifted or result.library.has_dynamic_globals:
             return
-        payload = dumps(result._reduce())
+        names = [f.name for f in result.library._final_module.functions if f.is_declaration]
+        called = [(_FILE_OF[name], name) for name in names if name in _FILE_OF]
+        others = [n for n in names if n not in _FILE_OF and not n.startswith("llvm.")]
+        payload = dumps((called, others, result._reduce()))
         part = folder / f"{uuid.uuid4().hex}.part"
         try:
             part.write_bytes(hashlib.sha256(payload).digest() + payload)
-            os.replace(part, folder / self._filename(sig, result.codegen))
+            os.replace(part, folder / filename)
         except OSError:  # disk full, folder gone
             _unlink(part)
 
@@ -180,6 +176,54 @@ class DiskCache:
     def _filename(self, sig: Any, codegen: Any) -> str:
         key = repr((sig, codegen.magic_tuple(), self._stamp))
         return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.bin"
+
+
+_SHARED: dict[str, Any] = {}  # the shared functions of this process by file; kept for good
+_FILE_OF: dict[str, str] = {}  # symbol -> file
+
+
+def _load(filename: str, target_context: Any, shared: bool) -> Any:
+    """The compiled function of a file, after those that it calls; None if there is none."""
+    import llvmlite.binding as llvm
+    from numba.core.compiler import CompileResult
+
+    if filename in _SHARED:
+        return _SHARED[filename]
+    for folder in folders()[0]:
+        path = folder / filename
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
+        try:
+            if hashlib.sha256(content[32:]).digest() != content[:32]:
+                raise ValueError("truncated")
+            called, others, state = pickle.loads(content[32:])
+            for file, symbol in called:
+                found = _load(file, target_context, True)
+                if found is None or found.fndesc.llvm_func_name != symbol:
+                    return None  # two processes wrote at once; the next file is of one of them
+            # Numba loads all that it can compile with (0.36 s) before it takes a function from the
+            # disk; ours need none of it, save a symbol that nobody has defined yet
+            if not all(map(llvm.address_of_symbol, others)):
+                target_context.refresh()
+            result = CompileResult._rebuild(target_context, *state)
+        except Exception:  # whatever is wrong with a file, its kernel can be compiled
+            _unlink(path)
+            continue
+        if shared:
+            _keep(filename, result)
+        return result
+    return None
+
+
+def _keep(filename: str, result: Any) -> None:
+    """Let callers refer to a compiled function by its symbol, instead of copying its code."""
+    import llvmlite.binding as llvm
+
+    result.library._shared_module = llvm.parse_assembly("")  # what Numba links into a caller
+    _SHARED[filename] = result
+    _FILE_OF[result.fndesc.llvm_func_name] = filename
 
 
 def _unlink(path: Path) -> None:

@@ -35,6 +35,7 @@ Names that a kernel calls (`@helper`, `@piece`, other kernels) are imported as n
 through a module. Numba's rules for constants apply: a module constant is frozen when compiled.
 """
 
+import functools
 import importlib.util
 import os
 import sys
@@ -85,9 +86,14 @@ class _Compilable:
         self.__module__ = function.__module__
 
     def dispatcher(self) -> Any:
-        """Numba's compiled form, as other kernels call it: without threads, not on disk."""
-        if self._dispatcher is None:
-            self._dispatcher = self._build("", forceinline=self._inline)
+        """Numba's compiled form, as other kernels call it: without threads, and not from Python."""
+        if self._dispatcher is None and self._inline:
+            self._dispatcher = self._build("", forceinline=True, no_cpython_wrapper=True)
+        elif self._dispatcher is None:
+            from minidl.kernels._cache import DiskCache
+
+            self._dispatcher = self._build("_called", no_cpython_wrapper=True)
+            self._dispatcher._cache = DiskCache(f"{self.name}_called", self.stamp(), shared=True)
         return self._dispatcher
 
     def _build(self, suffix: str, **options: Any) -> Any:
@@ -107,7 +113,8 @@ class _Compilable:
         copy.__qualname__ = self.function.__qualname__ + suffix
         # numpy: a division by zero gives inf; Numba's default test for it keeps loops from SIMD
         return numba.njit(
-            error_model="numpy", nogil=True, fastmath=set(self.fastmath), **options
+            error_model="numpy", nogil=True, fastmath=set(self.fastmath), no_cfunc_wrapper=True,
+            **options,
         )(copy)
 
     def stamp(self) -> str:
@@ -367,11 +374,17 @@ def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
 
 def _names_used(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """(name, value) of the module's names in a function's code."""
+    for name in _global_names(function.__code__):
+        if name in function.__globals__:
+            yield name, function.__globals__[name]
+
+
+@functools.cache
+def _global_names(code: types.CodeType) -> list[str]:
     import dis
 
-    for step in dis.get_instructions(function.__code__):
-        if step.opname == "LOAD_GLOBAL" and step.argval in function.__globals__:
-            yield step.argval, function.__globals__[step.argval]
+    steps = dis.get_instructions(code)
+    return list(dict.fromkeys(s.argval for s in steps if s.opname == "LOAD_GLOBAL"))
 
 
 def _reachable(start: _Compilable) -> list[_Compilable]:
