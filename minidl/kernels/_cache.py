@@ -186,6 +186,7 @@ def _load(filename: str, target_context: Any, shared: bool) -> Any:
     """The compiled function of a file, after those that it calls; None if there is none."""
     import llvmlite.binding as llvm
     from numba.core.compiler import CompileResult
+    from numba.core.runtime import rtsys
 
     if filename in _SHARED:
         return _SHARED[filename]
@@ -203,8 +204,9 @@ def _load(filename: str, target_context: Any, shared: bool) -> Any:
                 found = _load(file, target_context, True)
                 if found is None or found.fndesc.llvm_func_name != symbol:
                     return None  # two processes wrote at once; the next file is of one of them
-            # Numba loads all that it can compile with (0.36 s) before it takes a function from the
-            # disk; ours need none of it, save a symbol that nobody has defined yet
+            # Numba loads all that it compiles with (0.36 s) before it takes a function from the
+            # disk; ours need what counts references, and nothing else unless a symbol is missing
+            rtsys.initialize(target_context)
             if not all(map(llvm.address_of_symbol, others)):
                 target_context.refresh()
             result = CompileResult._rebuild(target_context, *state)
