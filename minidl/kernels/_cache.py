@@ -4,9 +4,10 @@ Numba's own cache does not see an edit in another file, keeps an index that two 
 overwrite for each other (numba #4807), fails on a truncated file and raises where no folder can be
 written. Here
 
-- the folder's name holds a hash of the minidl, Numba and Python versions and of how kernels are
-  compiled; a file's name holds a hash of the signature, the processor, the flags, and the sources
-  of the kernel and of all that it calls, wherever they stand: an edit elsewhere costs nothing;
+- the folder's name holds a hash of the versions of Numba, LLVM and Python and of how kernels are
+  compiled; a file's name holds a hash of the signature, the processor, the flags, and the code of
+  the kernel and of all that it calls, wherever they stand: an edit elsewhere, of a comment, or a
+  new version of minidl costs nothing;
 - a file is written whole, then renamed, and starts with a checksum of itself: whatever cannot be
   loaded counts as absent, is deleted and compiled anew;
 - folders are tried in this order: MINIDL_CACHE_DIR, the user's cache folder, a private folder in
@@ -30,7 +31,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-_STALE_AFTER = 30 * 24 * 3600.0  # seconds; folders of older versions unused for so long are removed
+_STALE_AFTER = 30 * 24 * 3600.0  # seconds; what other versions left is removed after so long
 
 
 def _user_cache() -> Path:
@@ -64,12 +65,16 @@ def _is_private(folder: Path) -> bool:
 
 
 def _version_stamp() -> str:
-    """A hash of the versions and of the compiling code that made the machine code."""
+    """A hash of the versions and of the compiling code that made the machine code.
+
+    minidl's own version is not among them: what matters of it is in each kernel's stamp.
+    """
+    import llvmlite
     import numba
 
-    minidl_version = getattr(sys.modules.get("minidl"), "__version__", "")
     state = hashlib.sha256()
-    state.update(f"{minidl_version} {numba.__version__} {sys.version}".encode())
+    tag = sys.implementation.cache_tag  # as of .pyc files: the same for 3.11.1 and 3.11.2
+    state.update(f"{numba.__version__} {llvmlite.__version__} {tag}".encode())
     for name in ("_cache.py", "_jit.py"):
         state.update(Path(__file__).with_name(name).read_bytes())
     return state.hexdigest()[:16]
@@ -104,12 +109,19 @@ def _remove_stale(base: Path) -> None:
     """Delete the folders of other versions that no process opened for a month."""
     for old in base.glob("kernels-*"):
         try:
-            if time.time() - old.stat().st_mtime > _STALE_AFTER:
+            if _is_stale(old):
                 for file in old.iterdir():
                     file.unlink()
                 old.rmdir()
         except OSError:  # another process was quicker, or it is not ours
             continue
+
+
+def _is_stale(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > _STALE_AFTER
+    except OSError:
+        return False
 
 
 def _warn_uncached() -> None:
@@ -166,6 +178,10 @@ class DiskCache:
             os.replace(part, folder / filename)
         except OSError:  # disk full, folder gone
             _unlink(part)
+        own = f"{self._name}-{self._stamp[:12]}-"
+        for old in folder.glob(f"{self._name}-*.bin"):
+            if not old.name.startswith(own) and _is_stale(old):
+                _unlink(old)  # of an older source
 
     def enable(self) -> None: ...
 
@@ -174,8 +190,8 @@ class DiskCache:
     def flush(self) -> None: ...
 
     def _filename(self, sig: Any, codegen: Any) -> str:
-        key = repr((sig, codegen.magic_tuple(), self._stamp))
-        return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.bin"
+        key = hashlib.sha256(repr((sig, codegen.magic_tuple(), self._stamp)).encode())
+        return f"{self._name}-{self._stamp[:12]}-{key.hexdigest()[:24]}.bin"
 
 
 _SHARED: dict[str, Any] = {}  # the shared functions of this process by file; kept for good

@@ -35,19 +35,20 @@ Names that a kernel calls (`@helper`, `@piece`, other kernels) are imported as n
 through a module. Numba's rules for constants apply: a module constant is frozen when compiled.
 """
 
-import functools
 import importlib.util
 import os
 import sys
 import threading
+import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 import numpy as np
 
 from minidl.kernels import _memory, _threads
 from minidl.kernels._gemm import Gemm
+from minidl.kernels._stamp import names_used, stamp_of
 
 ENABLED = os.environ.get("MINIDL_JIT", "1") != "0" and importlib.util.find_spec("numba") is not None
 """False: every kernel is its reference."""
@@ -58,7 +59,9 @@ REGISTRY: dict[str, "Kernel"] = {}
 SERIAL_BELOW = 100_000
 """Elements below which a region's start (15 µs) costs more than a second core saves."""
 
-_MESSAGE_AFTER = 1.0  # seconds a compilation may take in silence
+_MESSAGE_AFTER = 1.0  # seconds that a process may compile in silence
+_compiling = 0.0  # seconds that it has compiled
+_told_where = False  # whether a message has said why
 _BUILDING = threading.RLock()  # two Python threads may call a kernel for the first time at once
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -79,7 +82,7 @@ class _Compilable:
         self.function = function
         self.name = function.__name__
         self.fastmath = fastmath
-        self._inline = inline
+        self.inline = inline
         self._dispatcher: Any = None
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
@@ -87,13 +90,13 @@ class _Compilable:
 
     def dispatcher(self) -> Any:
         """Numba's compiled form, as other kernels call it: without threads, and not from Python."""
-        if self._dispatcher is None and self._inline:
+        if self._dispatcher is None and self.inline:
             self._dispatcher = self._build("", forceinline=True, no_cpython_wrapper=True)
         elif self._dispatcher is None:
             from minidl.kernels._cache import DiskCache
 
             self._dispatcher = self._build("_called", no_cpython_wrapper=True)
-            self._dispatcher._cache = DiskCache(f"{self.name}_called", self.stamp(), shared=True)
+            self._dispatcher._cache = DiskCache(f"{self.name}_called", stamp_of(self), shared=True)
         return self._dispatcher
 
     def _build(self, suffix: str, **options: Any) -> Any:
@@ -104,7 +107,7 @@ class _Compilable:
         import numba
 
         code, scope = self.function.__code__, dict(self.function.__globals__)
-        for name, value in _names_used(self.function):
+        for name, value in names_used(self.function):
             if value is prange:
                 scope[name] = numba.prange
             elif isinstance(value, (_Compilable, ByDtype, Gemm)):
@@ -116,22 +119,6 @@ class _Compilable:
             error_model="numpy", nogil=True, fastmath=set(self.fastmath), no_cfunc_wrapper=True,
             **options,
         )(copy)
-
-    def stamp(self) -> str:
-        """A hash of all that the machine code is made from: sources, constants, flags."""
-        import hashlib
-
-        state = hashlib.sha256()
-        for part in _reachable(self):
-            code = part.function.__code__
-            state.update(repr((part.name, sorted(part.fastmath), code.co_firstlineno)).encode())
-            state.update(_source(code))
-            for name, value in _names_used(part.function):
-                if isinstance(value, (bool, int, float, str, tuple, np.generic)):
-                    state.update(repr((name, value)).encode())
-                elif isinstance(value, Gemm):
-                    state.update(value.state().encode())
-        return state.hexdigest()
 
 
 class Kernel(_Compilable):
@@ -191,26 +178,34 @@ class Kernel(_Compilable):
         from minidl.kernels._cache import DiskCache  # imports much that is needed only now
 
         dispatcher = self._build(suffix, **options)
-        dispatcher._cache = DiskCache(self.name + suffix, self.stamp())
+        dispatcher._cache = DiskCache(self.name + suffix, stamp_of(self))
         compile_now = dispatcher._compiler.compile  # runs only when the disk has nothing
 
         def announced(*args: Any) -> Any:
-            timer = threading.Timer(_MESSAGE_AFTER, self._announce)
+            global _compiling
+            # many kernels of half a second each are a long silence too
+            silence = max(_MESSAGE_AFTER - _compiling, _MESSAGE_AFTER / 5)
+            timer = threading.Timer(silence, self._announce)
             timer.daemon = True
             timer.start()
+            start = time.perf_counter()
             try:
                 return compile_now(*args)
             finally:
                 timer.cancel()
+                _compiling += time.perf_counter() - start
 
         dispatcher._compiler.compile = announced
         _share_machine_code(dispatcher, self.name, self.any_strides)
         return dispatcher
 
     def _announce(self) -> None:
+        global _told_where
         if not self._announced:
             self._announced = True
-            _say(f"compiling {self.name} ...")
+            why = "" if _told_where else " (once on this machine, or: python -m minidl warmup)"
+            _told_where = True
+            _say(f"compiling {self.name} ...{why}")
 
 
 class ParallelKernel(Kernel):
@@ -370,47 +365,6 @@ def _check_fastmath(flags: tuple[str, ...]) -> None:
 def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
     code = getattr(function, "__wrapped__", function).__code__
     return code.co_varnames[: code.co_argcount]
-
-
-def _names_used(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
-    """(name, value) of the module's names in a function's code."""
-    for name in _global_names(function.__code__):
-        if name in function.__globals__:
-            yield name, function.__globals__[name]
-
-
-@functools.cache
-def _global_names(code: types.CodeType) -> list[str]:
-    import dis
-
-    steps = dis.get_instructions(code)
-    return list(dict.fromkeys(s.argval for s in steps if s.opname == "LOAD_GLOBAL"))
-
-
-def _reachable(start: _Compilable) -> list[_Compilable]:
-    """A kernel and everything it calls, each once, in a fixed order."""
-    found: list[_Compilable] = []
-    waiting = [start]
-    while waiting:
-        part = waiting.pop()
-        if part in found:
-            continue
-        found.append(part)
-        for _, value in _names_used(part.function):
-            if isinstance(value, ByDtype):
-                waiting += [value.float32, value.float64]
-            elif isinstance(value, _Compilable):
-                waiting.append(value)
-    return found
-
-
-def _source(code: types.CodeType) -> bytes:
-    """The file a function stands in, or its bytecode where there is no file (a prompt)."""
-    try:
-        with open(code.co_filename, "rb") as file:
-            return file.read()
-    except OSError:
-        return code.co_code + repr(code.co_consts).encode()
 
 
 def _say(text: str) -> None:

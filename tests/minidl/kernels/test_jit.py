@@ -137,7 +137,7 @@ def test_a_folder_that_cannot_be_written_falls_through(place):
     user_cache = {"HOME": str(home), "XDG_CACHE_HOME": str(home), "LOCALAPPDATA": str(home)}
     assert place.run(MINIDL_CACHE_DIR=str(blocked / "x"), **user_cache) == "2.0"
     assert list(home.rglob("*.bin"))
-    assert "minidl" not in place.stderr
+    assert "no folder" not in place.stderr
 
 
 @needs_numba
@@ -238,3 +238,126 @@ def test_closures_are_refused():
 def test_unsafe_fastmath_is_refused():
     with pytest.raises(ValueError, match="fastmath"):
         kernels.kernel(reference=reference, fastmath=("nnan",))
+
+
+PIECES = """
+import numpy as np
+from minidl.kernels import count_pieces, kernel, piece, piece_bounds, prange
+
+@piece
+def part(x, y):
+    {comment}
+    for i in range(x.size):
+        y[i] = {factor} * x[i]
+
+def first_ref(x, y):
+    y[:] = {factor} * x
+
+@kernel(reference=first_ref, parallel=True, serial_below=10)
+def first(x, y):
+    for p in prange(count_pieces(x.size, 4)):
+        s, e = piece_bounds(p, 4, x.size)
+        part(x[s:e], y[s:e])
+
+@kernel(reference=first_ref)
+def second(x, y):
+    part(x, y)
+"""
+CALL_PIECES = """
+import numpy as np, sys
+import shop_kernels
+for n in (5, 50):
+    x, y = np.arange(float(n)), np.empty(n)
+    for k in (shop_kernels.first, shop_kernels.second):
+        y[:] = 0
+        k(x, y)
+        assert (y == {factor} * x).all(), y
+print({what})
+"""
+
+
+@needs_numba
+def test_a_piece_is_compiled_once_and_shared(place):
+    source = place.folder / "shop_kernels.py"
+    loaded = "'numba.np.linalg' in sys.modules"  # what Numba compiles with
+    source.write_text(PIECES.format(factor=2, comment=""))
+    run = CALL_PIECES.format(factor=2, what=loaded)
+    assert place.run(run, MINIDL_NUM_THREADS="2") == "True"
+    files = place.files()
+    names = sorted(file.name.split("-")[0] for file in files)
+    assert names == ["first", "first_threaded", "part_called", "second"]
+    assert place.run(run, MINIDL_NUM_THREADS="2") == "False"
+    assert place.files() == files
+    # a caller without its piece is compiled anew, as is one whose piece another process replaced
+    piece = next(file for file in files if file.name.startswith("part_called"))
+    content = piece.read_bytes()
+    piece.unlink()
+    other_names = "import numba; numba.njit(lambda x: x)(1)\n"  # Numba counts what it compiles
+    assert place.run(other_names + run, MINIDL_NUM_THREADS="2") == "True"
+    piece.write_bytes(content)
+    assert place.run(run, MINIDL_NUM_THREADS="2") == "True"
+    assert place.run(run, MINIDL_NUM_THREADS="2") == "False"
+
+
+@needs_numba
+def test_the_cache_survives_what_does_not_change_a_kernel(place):
+    source = place.folder / "shop_kernels.py"
+    source.write_text(PIECES.format(factor=2, comment="'''Once.'''"))
+    run = CALL_PIECES.format(factor=2, what="''")
+    place.run(run)
+    files = place.files()
+    later = "'''Twice.'''\n    # a comment, and lines further down"
+    source.write_text("# more\n" * 9 + PIECES.format(factor=2, comment=later))
+    place.run("import minidl; minidl.__version__ = '99.0'\n" + run)
+    assert place.files() == files
+    source.write_text(PIECES.format(factor=3, comment=""))
+    place.run(CALL_PIECES.format(factor=3, what="''"))
+    assert len(place.files()) > len(files)
+
+
+@needs_numba
+def test_another_numba_or_processor_compiles_anew(place):
+    place.run()
+    newer = "import numba; numba.__version__ = '0.999.0'\nimport sys; del sys.modules['numba']\n"
+    faked = newer.replace("del sys.modules['numba']", "kept = sys.modules.pop('numba')")
+    faked += "import minidl.kernels._cache as c\nsys.modules['numba'] = kept\n"
+    run = faked + CALL.replace('assert "numba" not in sys.modules\n', "")
+    assert place.run(run) == "2.0"
+    assert len({file.parent for file in place.files()}) == 2
+    other_cpu = CALL.replace('assert "numba" not in sys.modules\n', "")
+    assert place.run(other_cpu, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == "2.0"
+    assert len(place.files()) == 3
+
+
+@needs_numba
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write anywhere")
+def test_a_read_only_cache_is_read(place):
+    place.run()
+    files = place.files()
+    folder = next(iter(files)).parent
+    folder.chmod(0o500)
+    assert place.run(XDG_CACHE_HOME=str(place.folder / "home")) == "2.0"
+    assert place.files() == files
+    assert not list((place.folder / "home").rglob("*.bin"))
+
+
+@needs_numba
+def test_what_older_sources_left_is_removed_in_time(place):
+    place.run()
+    (old,) = place.files()
+    place.write(factor=3.0)
+    place.run()
+    assert len(place.files()) == 2  # another branch may still want it
+    long_ago = old.stat().st_mtime - 60 * 24 * 3600
+    os.utime(old, (long_ago, long_ago))
+    place.write(factor=4.0)
+    place.run()
+    assert old not in place.files()
+    assert len(place.files()) == 2
+
+
+@needs_numba
+def test_many_quick_kernels_are_announced_too(place):
+    slow = "import minidl.kernels._jit as j; j._compiling = 5.0; j._MESSAGE_AFTER = 1e-6\n"
+    place.run(slow + CALL)
+    assert "minidl: compiling scale ... (once on this machine" in place.stderr
