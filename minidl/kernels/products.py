@@ -10,7 +10,7 @@ import numpy as np
 from minidl.kernels._gemm import gemm
 from minidl.kernels._jit import helper, kernel, piece, prange
 from minidl.kernels._pieces import count_pieces
-from minidl.kernels._tile import _pack, panel_product
+from minidl.kernels._tile import _pack_transposed, pack_columns, panel_product
 
 _PIECE = 250_000  # multiplications below which a piece is not worth a core: 3 µs
 _SIDE = 128  # rows or columns a piece should have: BLAS packs the other operand for each piece
@@ -63,9 +63,9 @@ def product_panels_ref(a, b, packed, c):
 @piece
 def _pack_piece(b, p, panel):
     if b.strides[1] == b.itemsize:
-        _pack(b, p * panel.shape[1], False, panel)
+        pack_columns(b, p * panel.shape[1], panel)
     else:
-        _pack(b.T, p * panel.shape[1], True, panel)
+        _pack_transposed(b.T, p * panel.shape[1], panel)
 
 
 @piece
