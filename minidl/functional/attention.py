@@ -140,17 +140,22 @@ def _broadcast(name: str, q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
 class Projections(NamedTuple):
     """The weights of multi-head attention: of query, key, value and output, biases or None."""
 
-    weights: tuple[Tensor, Tensor, Tensor]
-    biases: tuple[Tensor | None, Tensor | None, Tensor | None]
+    weights: Any  # of the three, where they are not packed
+    biases: Any
     out_weight: Tensor
     out_bias: Tensor | None
+    packed: tuple[Tensor, Tensor | None] | None = None  # the three as one, (3 D, D) and (3 D,)
+
+    @classmethod
+    def of(cls, in_weight: Any, in_bias: Any, apart: Any, out: Any, width: int) -> "Projections":
+        """From in_proj_weight, or the three weights `apart`; in_proj_bias; and the output's two."""
+        if in_weight is not None:
+            return cls(None, None, out[0], out[1], (in_weight, in_bias))
+        return cls(apart, packed(None, in_bias, width)[1], out[0], out[1])
 
 
 def packed(weight: Tensor | None, bias: Tensor | None, width: int) -> tuple[Any, Any]:
-    """in_proj_weight (3 D, D) and in_proj_bias (3 D,) in their three parts, where there are any.
-
-    Three products and not one: the gradient of one would first have to be put together.
-    """
+    """in_proj_weight (3 D, D) and in_proj_bias (3 D,) in their three parts, where there are any."""
     starts = (0, width, 2 * width)
     weights = None if weight is None else tuple(weight[i : i + width] for i in starts)
     biases = (None,) * 3 if bias is None else tuple(bias[i : i + width] for i in starts)
@@ -196,9 +201,10 @@ def multi_head_attention_forward(
         in_proj_weight = None
     elif in_proj_weight is None:
         raise ValueError(f"{name}: in_proj_weight is needed, or use_separate_proj_weight")
-    weights, biases = packed(in_proj_weight, in_proj_bias, embed_dim_to_check)
-    if weights is None:
-        weights = (q_proj_weight, k_proj_weight, v_proj_weight)
+    projections = Projections.of(
+        in_proj_weight, in_proj_bias, (q_proj_weight, k_proj_weight, v_proj_weight),
+        (out_proj_weight, out_proj_bias), embed_dim_to_check,
+    )  # fmt: skip
     batched = query.ndim == 3
     if batched:
         same = key is query, value is key
@@ -206,7 +212,7 @@ def multi_head_attention_forward(
         key = query if same[0] else key.swapaxes(0, 1)
         value = key if same[1] else value.swapaxes(0, 1)
     out, found = attend_heads(
-        query, key, value, num_heads, Projections(weights, biases, out_proj_weight, out_proj_bias),
+        query, key, value, num_heads, projections,
         bias_k=bias_k, bias_v=bias_v, add_zero_attn=add_zero_attn,
         dropout_p=dropout_p if training else 0.0, key_padding_mask=key_padding_mask,
         need_weights=need_weights, attn_mask=attn_mask, static_k=static_k, static_v=static_v,
@@ -246,10 +252,22 @@ def attend_heads(
     if not batched:
         query, key, value = (x.reshape(1, *x.shape) for x in (query, key, value))
     batch, length, width = query.shape
-    q, k, v = (
-        linear(x, weight, bias)
-        for x, weight, bias in zip((query, key, value), projections.weights, projections.biases)
-    )
+    if (
+        projections.packed is not None and query is key and key is value and not need_weights
+        and bias_k is None and not add_zero_attn and static_k is None and static_v is None
+        and cache is None and query.dtype != float16
+        and not any(m is not None and m.requires_grad for m in (attn_mask, key_padding_mask))
+    ):  # fmt: skip
+        out = _attend_packed(
+            query, num_heads, *projections.packed, dropout_p, key_padding_mask,
+            None if is_causal else attn_mask, is_causal,
+        )  # fmt: skip
+        out = linear(out, projections.out_weight, projections.out_bias)
+        return (out if batched else out.reshape(length, width)), None
+    weights, biases = projections.weights, projections.biases
+    if projections.packed is not None:
+        weights, biases = packed(*projections.packed, width)
+    q, k, v = (linear(*parts) for parts in zip((query, key, value), weights, biases))
     size = q.shape[-1] // num_heads
     added = int(bias_k is not None) + int(add_zero_attn)
     if bias_k is not None and bias_v is not None:
@@ -271,8 +289,8 @@ def attend_heads(
     # the mask that is_causal speaks of need not be looked at, unless keys were added to it
     as_hint = is_causal and not added and not need_weights
     mask = allowed_or_added(
-        None if as_hint else attn_mask, key_padding_mask, q, keys, added,
-        is_causal and not as_hint and attn_mask is None,
+        None if as_hint else attn_mask, key_padding_mask, (batch, num_heads, length, keys),
+        q.dtype, added, is_causal and not as_hint and attn_mask is None,
     )  # fmt: skip
     weights = None
     if need_weights:
@@ -287,6 +305,26 @@ def attend_heads(
     out = out.swapaxes(1, 2).reshape(batch, length, num_heads * size)
     out = linear(out, projections.out_weight, projections.out_bias)
     return (out if batched else out.reshape(length, width)), weights
+
+
+def _attend_packed(
+    x: Tensor, heads: int, weight: Tensor, bias: Tensor | None, dropout_p: float,
+    key_padding_mask: Tensor | None, attn_mask: Tensor | None, causal: bool,
+) -> Tensor:  # fmt: skip
+    """Heads of x (B, T, D) attending to x, before the output's projection: one product, one op."""
+    qkv = linear(x, weight, bias)  # (B, T, 3 D)
+    batch, length, width = x.shape
+    sizes = (batch, heads, length, length)
+    mask = allowed_or_added(attn_mask, key_padding_mask, sizes, x.dtype)
+    random = None
+    if dropout_p > 0:
+        from minidl.random import new_key
+
+        random = new_key()
+    return apply(
+        ops.PackedAttention, qkv, mask, random, heads=heads, scale=(width // heads) ** -0.5,
+        causal=bool(causal), dropout_p=float(dropout_p),
+    )  # fmt: skip
 
 
 def after_cache(length: int, keys: int) -> tuple[Tensor | None, bool]:
@@ -342,8 +380,8 @@ def _weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
 def allowed_or_added(
     attn_mask: Tensor | None,
     key_padding_mask: Tensor | None,
-    q: Tensor,
-    keys: int,
+    sizes: tuple[int, int, int, int],
+    dtype: Any,
     added: int = 0,
     causal: bool = False,
 ) -> Tensor | None:
@@ -351,7 +389,7 @@ def allowed_or_added(
 
     added: keys at the end that both masks do not speak of; everybody sees them.
     """
-    batch, heads, length = q.shape[:3]
+    batch, heads, length, keys = sizes
     masks = []
     if attn_mask is not None:
         masks.append(_attn_mask(attn_mask, batch, heads, length, keys - added))
@@ -380,8 +418,8 @@ def allowed_or_added(
     total: Tensor | None = None
     for m in masks:
         if m.dtype == bool:
-            m = where(m, Tensor(np.full((), -np.inf, q.dtype)), Tensor(np.zeros((), q.dtype)))
-        total = cast(m, q.dtype) if total is None else total + cast(m, q.dtype)
+            m = where(m, Tensor(np.full((), -np.inf, dtype)), Tensor(np.zeros((), dtype)))
+        total = cast(m, dtype) if total is None else total + cast(m, dtype)
     return total
 
 

@@ -63,12 +63,10 @@ HOMES = {
     ),
     "attention": (
         "attention_dropout",
-        "attention_softmax",
-        "attention_softmax_backward",
     ),
     "attention_heads": (
-        "attention_heads_backward",
-        "attention_heads_forward",
+        "attention_backward",
+        "attention_forward",
     ),
     "channels": (
         "channel_affine",

@@ -1,58 +1,37 @@
 """The softmax of attention on one block of logits, forward and backward, and its dropout.
 
-A block is a matrix: its rows are queries, its columns keys. What BLAS does (query @ key^T,
-weights @ value) stays outside; see `ops.attention`.
+A block is a matrix: its rows are queries, its columns keys. Its products stand in
+`attention_heads`.
 
 Only the first `columns` columns are logits, the others are there to make K a multiple of STEP, so
-that no loop has a scalar tail. Under a causal mask row r sees its first `diagonal + r % period + 1`
-columns, for a block may hold the same `period` queries of several heads; without one the caller
-passes diagonal = K. What a row does not see may hold anything, and becomes 0.
+that no loop has a scalar tail. Under a causal mask row r sees its first `diagonal + r + 1`
+columns; without one the caller passes diagonal = K. What a row does not see may hold anything, and
+becomes 0.
 """
 
 import numpy as np
 
-from minidl.kernels._jit import helper, kernel, piece
+from minidl.kernels._jit import kernel, piece
 from minidl.kernels._math import exp, from_order_key, order_key
-from minidl.kernels._pieces import QUIET
 from minidl.kernels.random import _GOLDEN, _MIX1, _MIX2, _S27, _S30, _S31, _S40, _mix
 
 STEP = 32
 """Elements that LLVM's loop over a row takes at a time, in float32."""
 
 
-def _seen_ref(period, diagonal, columns, s):
-    """(R, K) bool: the columns that each row sees."""
-    ends = np.minimum(diagonal + np.arange(len(s)) % period + 1, columns)
-    return np.arange(s.shape[1]) < ends[:, None]
-
-
-@helper
-def _end(row, diagonal, columns):
-    """The number of columns that a row sees."""
-    return min(columns, max(0, diagonal + row + 1))
-
-
-@QUIET
-def attention_softmax_ref(period, diagonal, columns, s, top, total, shrink):
-    seen = _seen_ref(period, diagonal, columns, s)
-    s[~seen] = -np.inf
-    before = top.copy()
-    np.maximum(top, s.max(axis=1, initial=-np.inf), out=top)
-    shift = np.where(np.isneginf(top), 0, top)  # -inf - -inf would be NaN
-    s[:] = np.where(seen, np.exp(s - shift[:, None]), 0)
-    shrink[:] = np.where(seen.any(axis=1), np.exp(before - shift), 1)
-    total[:] = total * shrink + s.sum(axis=1, dtype=np.float64)
-
-
 # A vector load that follows narrow stores to the same place waits for them (13 cycles), so what is
 # not seen is chosen away in registers, and not overwritten before the loops.
 @piece(fastmath=("contract", "reassoc"))  # reassoc: sums over a row become SIMD
-def _softmax_rows(period, diagonal, columns, s, top, total, shrink):
+def _softmax_rows(diagonal, columns, s, top, total, shrink):
+    """One step of the online softmax of logits s (R, K); top, total, shrink (R,).
+
+    top is the maximum of each row's logits up to now (first -inf), total the sum of their
+    exponentials (first 0). s becomes exp(s - top), and shrink = exp(top before - top) is what sums
+    over earlier blocks must be multiplied by. A row with nothing but -inf gets zeros.
+    """
     zero, low = s.dtype.type(0.0), s.dtype.type(-np.inf)
-    row = 0
     for r in range(s.shape[0]):
-        end = _end(row, diagonal, columns)
-        row = 0 if row + 1 == period else row + 1
+        end = min(columns, max(0, diagonal + r + 1))
         if end == 0:
             for k in range(s.shape[1]):
                 s[r, k] = zero
@@ -83,31 +62,16 @@ def _softmax_rows(period, diagonal, columns, s, top, total, shrink):
         top[r] = largest
 
 
-@kernel(reference=attention_softmax_ref)
-def attention_softmax(period, diagonal, columns, s, top, total, shrink):
-    """s (R, K) logits; top, total, shrink (R,).  One step of the online softmax.
-
-    top is the maximum of each row's logits up to now (first -inf), total the sum of their
-    exponentials (first 0). s becomes exp(s - top), and shrink = exp(top before - top) is what sums
-    over earlier blocks must be multiplied by. A row with nothing but -inf gets zeros.
-    """
-    _softmax_rows(period, diagonal, columns, s, top, total, shrink)
-
-
-@QUIET
-def attention_softmax_backward_ref(lse, delta, period, diagonal, columns, s, dp):
-    seen = _seen_ref(period, diagonal, columns, s) & (lse != np.inf)[:, None]
-    s[:] = np.where(seen, np.exp(s - lse[:, None]), 0)
-    dp[:] = np.where(seen, s * (dp - delta[:, None]), 0)
-
-
 @piece
-def _softmax_backward_rows(lse, delta, period, diagonal, columns, s, dp):
+def _softmax_backward_rows(lse, delta, diagonal, columns, s, dp):
+    """s (R, K) logits, becomes p = exp(s - lse); dp (R, K) becomes ds = p (dp - delta).
+
+    delta = sum_k p dp over all of the row's blocks. lse = inf marks a row that sees nothing:
+    p = ds = 0.
+    """
     zero = s.dtype.type(0.0)
-    row = 0
     for r in range(s.shape[0]):
-        end = _end(row, diagonal, columns)
-        row = 0 if row + 1 == period else row + 1
+        end = min(columns, max(0, diagonal + r + 1))
         if lse[r] == np.inf:
             end = 0
         wide = min(s.shape[1], (end + STEP - 1) // STEP * STEP)
@@ -123,17 +87,6 @@ def _softmax_backward_rows(lse, delta, period, diagonal, columns, s, dp):
             s[r, wide + k] = zero
         for k in range(s.shape[1] - wide):
             dp[r, wide + k] = zero
-
-
-@kernel(reference=attention_softmax_backward_ref)
-def attention_softmax_backward(lse, delta, period, diagonal, columns, s, dp):
-    """lse, delta (R,); s (R, K) logits, becomes p = exp(s - lse); dp (R, K) becomes ds.
-
-        ds = p (dp - delta),   delta = sum_k p dp over all of the row's blocks
-
-    lse = inf marks a row that sees nothing: p = ds = 0.
-    """
-    _softmax_backward_rows(lse, delta, period, diagonal, columns, s, dp)
 
 
 def attention_dropout_ref(rows, first, width, columns, key, p, x):

@@ -1,35 +1,48 @@
-"""Attention of many short sequences: each head start to end, in a core's first-level cache.
+"""Attention by blocks of queries and keys: softmax(scale q k^T + mask) v, forward and backward.
 
-Products of 50 × 32 × 50 are too small for BLAS to share between threads, and a matrix at a time
-goes through memory for each step. Here a head's products, softmax and dropout follow one another,
-heads are shared between threads, and what a causal mask hides is not computed. Long sequences stay
-with BLAS: see `ops.attention`.
+The (L, S) logits of a head are never held: a block of them is made by BLAS, and its softmax,
+dropout and products follow while it lies in the core's own cache (Dao et al. 2022,
+arXiv:2205.14135). Blocks that a causal mask hides are skipped. All heads and blocks are shared
+between threads in one parallel region.
 
-Arrays are (N, T, G, D): G heads side by side in memory, as a projection makes them, or 1.
+q, k and v are (N, T, heads, D): the heads of one projection lie side by side, and all three may be
+parts of one array, told apart by their first head, so that nothing is copied.
 """
 
 import numpy as np
 
+from minidl.kernels._gemm import gemm
 from minidl.kernels._jit import helper, kernel, piece, prange
+from minidl.kernels._math import log
 from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds
 from minidl.kernels.attention import (
+    STEP,
     _dropout_row,
     _softmax_backward_rows,
     _softmax_rows,
     attention_dropout_ref,
 )
 
-_PIECE = 4  # heads
+ROWS, COLUMNS = 128, 256
+"""Queries and keys of a block: its logits are 128 KB in float32."""
 
-SIDE = 64
-"""No length and no depth may be larger."""
+_PIECE = 16_384  # logits: heads of short sequences that a piece takes together
+_UNITS = 8  # pieces of backward there should be, so that few heads keep all cores busy too
 
 
-def _logits_ref(q, k, bias, scale, causal):
+def _heads_ref(x, first, heads, group):
+    """(N, heads, T, D): the head that each of `heads` query heads looks at."""
+    return x[:, :, first + np.arange(heads) // group].transpose(0, 2, 1, 3)
+
+
+def _logits_ref(q, k, first, group, allowed, bias, scale, causal, heads):
     """(N, G, L, S)."""
-    s = (q * q.dtype.type(scale)).transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1)
+    qs = _heads_ref(q, first[0], heads, 1) * q.dtype.type(scale)
+    s = qs @ _heads_ref(k, first[1], heads, group).swapaxes(2, 3)
     if bias.size:
         s = s + bias
+    if allowed.size:
+        s = np.where(allowed, s, q.dtype.type(-np.inf))
     if causal:
         s[..., ~np.tri(s.shape[-2], s.shape[-1], dtype=bool)] = -np.inf
     return s
@@ -38,13 +51,17 @@ def _logits_ref(q, k, bias, scale, causal):
 def _drop_ref(key, p, x):
     """Dropout of x (N, G, L, S), in place."""
     if p > 0:
-        rows = x.reshape(-1, x.shape[-1])
-        attention_dropout_ref(np.arange(len(rows)), 0, x.shape[-1], x.shape[-1], key, p, rows)
+        drop = np.ones((x[..., 0].size, x.shape[-1]), x.dtype)
+        attention_dropout_ref(np.arange(len(drop)), 0, x.shape[-1], x.shape[-1], key, p, drop)
+        x *= drop.reshape(x.shape)
 
 
 @QUIET
-def attention_heads_forward_ref(q, k, v, bias, key, p, scale, causal, out, lse):
-    s = _logits_ref(q, k, bias, scale, causal)
+def attention_forward_ref(
+    q, k, v, first, group, allowed, bias, key, p, scale, causal, out, lse
+):
+    heads = out.shape[2]
+    s = _logits_ref(q, k, first, group, allowed, bias, scale, causal, heads)
     top = s.max(axis=-1)
     e = np.exp(s - np.where(np.isneginf(top), 0, top)[..., None])
     total = e.sum(axis=-1, dtype=np.float64).astype(q.dtype)
@@ -52,98 +69,7 @@ def attention_heads_forward_ref(q, k, v, bias, key, p, scale, causal, out, lse):
     lse[:] = np.where(blind, np.inf, top + np.log(total))
     weights = e / np.where(blind, 1, total)[..., None]
     _drop_ref(key, p, weights)
-    out[:] = (weights @ v.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
-
-
-# Scratch matrices are flat, SIDE elements a row: with distances that LLVM knows it needs no tests
-# for overlap, which would cost more than the short loops themselves (18 ns each), and with a fixed
-# 32 columns a loop has no tail. 60 to 90 GFLOP/s instead of 20 to 45; BLAS reaches 97.
-@piece
-def _product(a, b, c, i, depth, width):
-    """Rows i to i + 3 of c = a[:, :depth] @ b[:depth, :width]; depth in fours, width in 32s."""
-    for j0 in range(0, width, 32):
-        strip = c[i * SIDE + j0 : (i + 4) * SIDE]
-        for j in range(32):
-            strip[j] = 0.0
-            strip[SIDE + j] = 0.0
-            strip[2 * SIDE + j] = 0.0
-            strip[3 * SIDE + j] = 0.0
-        for d in range(0, depth, 4):
-            w = a[i * SIDE + d : (i + 4) * SIDE]
-            w00, w01, w02, w03 = w[0], w[1], w[2], w[3]
-            w10, w11, w12, w13 = w[SIDE], w[SIDE + 1], w[SIDE + 2], w[SIDE + 3]
-            w20, w21, w22, w23 = w[2 * SIDE], w[2 * SIDE + 1], w[2 * SIDE + 2], w[2 * SIDE + 3]
-            w30, w31, w32, w33 = w[3 * SIDE], w[3 * SIDE + 1], w[3 * SIDE + 2], w[3 * SIDE + 3]
-            x = b[d * SIDE + j0 : (d + 4) * SIDE]
-            for j in range(32):
-                x0, x1, x2, x3 = x[j], x[SIDE + j], x[2 * SIDE + j], x[3 * SIDE + j]
-                y0, y1, y2, y3 = (
-                    strip[j], strip[SIDE + j], strip[2 * SIDE + j], strip[3 * SIDE + j]
-                )  # fmt: skip
-                strip[j] = y0 + w00 * x0 + w01 * x1 + w02 * x2 + w03 * x3
-                strip[SIDE + j] = y1 + w10 * x0 + w11 * x1 + w12 * x2 + w13 * x3
-                strip[2 * SIDE + j] = y2 + w20 * x0 + w21 * x1 + w22 * x2 + w23 * x3
-                strip[3 * SIDE + j] = y3 + w30 * x0 + w31 * x1 + w32 * x2 + w33 * x3
-
-
-@piece
-def _rows_in(x, n, g, scale, out):
-    """out[:T, :D] = scale x[n, :, g]. The rest keeps the zeros, or the old numbers, it has."""
-    for t in range(x.shape[1]):
-        row, to = x[n, t, g], out[t * SIDE : (t + 1) * SIDE]
-        for d in range(x.shape[3]):
-            to[d] = row[d] * scale
-
-
-@piece
-def _rows_out(x, scale, n, g, out):
-    """out[n, :, g] = scale x[:T, :D]."""
-    for t in range(out.shape[1]):
-        row, to = x[t * SIDE : (t + 1) * SIDE], out[n, t, g]
-        for d in range(out.shape[3]):
-            to[d] = row[d] * scale
-
-
-@piece
-def _columns_in(x, n, g, out):
-    """out[:D, :T] = x[n, :, g]^T."""
-    for t in range(x.shape[1]):
-        row, to = x[n, t, g], out[t:]
-        for d in range(x.shape[3]):
-            to[d * SIDE] = row[d]
-
-
-@piece
-def _transpose(x, rows, columns, out):
-    """out[:columns, :rows] = x[:rows, :columns]^T."""
-    for r in range(rows):
-        row, to = x[r * SIDE : (r + 1) * SIDE], out[r:]
-        for c in range(columns):
-            to[c * SIDE] = row[c]
-
-
-@piece
-def _add_bias(bias, n, g, columns, s):
-    """s[:, :columns] += bias[n, g], whose axes of size 1 stand for all."""
-    i = n if bias.shape[0] > 1 else 0
-    j = g if bias.shape[1] > 1 else 0
-    for r in range(s.shape[0]):
-        row, to = bias[i, j, r if bias.shape[2] > 1 else 0], s[r]
-        if bias.shape[3] > 1:
-            for c in range(columns):
-                to[c] += row[c]
-        else:
-            for c in range(columns):
-                to[c] += row[0]
-
-
-@piece
-def _drop(key, p, first, columns, s):
-    """Dropout of the rows of s, which are rows `first` and on of all heads' together."""
-    bar = np.uint64(round(p * 16777216.0))
-    scale = s.dtype.type(0.0 if p == 1.0 else 1.0 / (1.0 - p))
-    for r in range(s.shape[0]):
-        _dropout_row((first + r) * columns, columns, key[0], bar, scale, s, r)
+    out[:] = (weights @ _heads_ref(v, first[2], heads, group)).transpose(0, 2, 1, 3)
 
 
 @helper
@@ -151,141 +77,289 @@ def _up(n, step):
     return (n + step - 1) // step * step
 
 
-@piece
-def _forward_heads(q, k, v, bias, key, p, scale, causal, first, last, out, lse):
-    heads, L, S, E, V = q.shape[2], q.shape[1], k.shape[1], q.shape[3], v.shape[3]
-    rows, keys, depth, wide = _up(L, 4), _up(S, 4), _up(E, 4), _up(S, 32)
-    # zeros once: what lies beyond L, S, E and V is written by products of zeros alone
-    qs, kt = np.zeros(rows * SIDE, q.dtype), np.zeros(depth * SIDE, q.dtype)
-    vs, o = np.zeros(keys * SIDE, q.dtype), np.zeros(rows * SIDE, q.dtype)
-    flat = np.zeros(rows * SIDE, q.dtype)
-    s = flat.reshape((rows, SIDE))[:L]
-    top, total, shrink = np.empty(L, q.dtype), np.empty(L, q.dtype), np.empty(L, q.dtype)
-    one = q.dtype.type(1.0)
-    for u in range(first, last):
-        n, g = u // heads, u % heads
-        _rows_in(q, n, g, q.dtype.type(scale), qs)
-        _columns_in(k, n, g, kt)
-        _rows_in(v, n, g, one, vs)
-        for i in range(0, rows, 4):
-            _product(qs, kt, flat, i, depth, min(wide, _up(i + 4, 32)) if causal else wide)
-        if bias.size:
-            _add_bias(bias, n, g, S, s)
-        for r in range(L):
-            top[r] = -np.inf
-            total[r] = 0.0
-        _softmax_rows(L, 0 if causal else S, S, s, top, total, shrink)
-        if p > 0.0:
-            _drop(key, p, u * L, S, s)
-        for i in range(0, rows, 4):
-            _product(flat, vs, o, i, min(keys, i + 4) if causal else keys, _up(V, 32))
-        for r in range(L):
-            scaling, row, to = q.dtype.type(0.0), o[r * SIDE : (r + 1) * SIDE], out[n, r, g]
-            if total[r] == 0.0:
-                lse[n, g, r] = np.inf
-            else:
-                lse[n, g, r] = top[r] + np.log(total[r])
-                scaling = one / total[r]
-            for d in range(V):
-                to[d] = row[d] * scaling
+@helper
+def _shuffled(b, blocks):
+    """The b-th block in the order 0, last, 1, last but one …
 
-
-@kernel(reference=attention_heads_forward_ref, parallel=True, serial_below=8_192)
-def attention_heads_forward(q, k, v, bias, key, p, scale, causal, out, lse):
-    """q (N, L, G, E), k (N, S, G, E), v (N, S, G, V), out (N, L, G, V), all but N and G up to SIDE.
-
-    lse (N, G, L).
-    bias (N or 1, G or 1, L or 1, S or 1) is added to the logits; without elements there is none.
-    key (1,) uint64, p: dropout of the weights. lse = log sum exp of each row, inf where all
-    logits are -inf.
+    Under a causal mask the first block is the smallest; in this order any half of the blocks is
+    half of the work.
     """
-    heads = q.shape[0] * q.shape[2]
-    for piece_ in prange(count_pieces(heads, _PIECE)):
-        a, b = piece_bounds(piece_, _PIECE, heads)
-        _forward_heads(q, k, v, bias, key, p, scale, causal, a, b, out, lse)
+    return b // 2 if b % 2 == 0 else blocks - 1 - b // 2
+
+
+@helper
+def _block(memory, rows, width):
+    """A contiguous matrix for a block of logits, with as many columns as full vectors need."""
+    wide = _up(width, STEP)
+    return memory[: rows * wide].reshape((rows, wide))
+
+
+@piece
+def _times(x, scale, out):
+    """out[:R] = scale x."""
+    for r in range(x.shape[0]):
+        row, to = x[r], out[r]
+        for d in range(row.size):
+            to[d] = row[d] * scale
+
+
+@helper
+def _line(mask, i, j, r):
+    """Row r of mask[i, j]; an axis of size 1 stands for all."""
+    i = i if mask.shape[0] > 1 else 0
+    j = j if mask.shape[1] > 1 else 0
+    return mask[i, j, r if mask.shape[2] > 1 else 0]
+
+
+@piece
+def _mask_block(allowed, bias, i, j, row, column, width, s):
+    """Add bias[i, j] to a block of logits, from (row, column) on, and bar what is not allowed."""
+    low = s.dtype.type(-np.inf)
+    if bias.size:
+        for r in range(s.shape[0]):
+            line, to = _line(bias, i, j, row + r), s[r]
+            if line.size == 1:
+                for c in range(width):
+                    to[c] += line[0]
+            else:
+                part = line[column : column + width]
+                for c in range(width):
+                    to[c] += part[c]
+    if allowed.size:
+        for r in range(s.shape[0]):
+            line, to = _line(allowed, i, j, row + r), s[r]
+            if line.size == 1:
+                for c in range(width):
+                    to[c] = to[c] if line[0] else low
+            else:
+                part = line[column : column + width]
+                for c in range(width):
+                    to[c] = to[c] if part[c] else low
+
+
+@piece
+def _drop_block(key, p, place, width, columns, s):
+    """Dropout of a block whose first element has that place among all logits (N, G, L, S)."""
+    bar = np.uint64(round(p * 16777216.0))
+    scale = s.dtype.type(0.0 if p == 1.0 else 1.0 / (1.0 - p))
+    for r in range(s.shape[0]):
+        _dropout_row(place + r * width, columns, key[0], bar, scale, s, r)
+
+
+@piece
+def _forward_block(
+    q, k, v, allowed, bias, n, g, row, key, p, scale, causal, place, qs, s, state, out, lse
+):
+    """A block of queries q (R, E), from `row` on, against all keys k (S, E): fills out and lse."""
+    R, S, zero, one = q.shape[0], k.shape[0], qs.dtype.type(0.0), qs.dtype.type(1.0)
+    top, total, shrink = state[0, :R], state[1, :R], state[2, :R]
+    for r in range(R):
+        top[r] = -np.inf
+        total[r] = zero
+    _times(q, qs.dtype.type(scale), qs)
+    end = min(S, row + R) if causal else S
+    for a in range(0, end, COLUMNS):
+        b = min(a + COLUMNS, end)
+        block = _block(s, R, b - a)
+        gemm(qs[:R], k[a:b].T, zero, block[:, : b - a])
+        _mask_block(allowed, bias, n, g, row, a, b - a, block)
+        _softmax_rows(row - a if causal else b - a, b - a, block, top, total, shrink)
+        if p > 0.0:
+            _drop_block(key, p, place + a, S, b - a, block)
+        if a:
+            for r in range(R):
+                to = out[r]
+                for d in range(to.size):
+                    to[d] *= shrink[r]
+        gemm(block[:, : b - a], v[a:b], one if a else zero, out)
+    for r in range(R):
+        to, scaling = out[r], zero
+        if total[r] == zero:
+            lse[r] = np.inf
+            to[:] = zero
+        else:
+            lse[r] = top[r] + log(total[r])
+            scaling = one / total[r]
+            for d in range(to.size):
+                to[d] *= scaling
+
+
+@piece
+def _forward_units(
+    q, k, v, first, group, allowed, bias, key, p, scale, causal, begin, end, out, lse
+):
+    """Units: blocks of queries of a head."""
+    L, S, heads = q.shape[1], k.shape[1], out.shape[2]
+    blocks = count_pieces(L, ROWS)
+    qs = np.empty((min(L, ROWS), q.shape[3]), q.dtype)
+    s = np.empty(min(L, ROWS) * _up(min(S, COLUMNS), STEP), q.dtype)
+    state = np.empty((3, min(L, ROWS)), q.dtype)
+    for u in range(begin, end):
+        n, g, b = u // blocks // heads, u // blocks % heads, _shuffled(u % blocks, blocks)
+        i, j = piece_bounds(b, ROWS, L)
+        _forward_block(
+            q[n, i:j, first[0] + g], k[n, :, first[1] + g // group], v[n, :, first[2] + g // group],
+            allowed, bias, n, g, i, key, p, scale, causal, ((n * heads + g) * L + i) * S,
+            qs, s, state, out[n, i:j, g], lse[n, g, i:j],
+        )  # fmt: skip
+
+
+@kernel(
+    reference=attention_forward_ref, parallel=True, serial_below=4_096, size_of="out"
+)
+def attention_forward(
+    q, k, v, first, group, allowed, bias, key, p, scale, causal, out, lse
+):
+    """q (N, L, *, E), k (N, S, *, E), v (N, S, *, V), out (N, L, G, V), lse (N, G, L); S >= 1.
+
+    Head g of out is made of q's head first[0] + g, k's first[1] + g // group, v's
+    first[2] + g // group. allowed (bool) and bias (N or 1, G or 1, L or 1, S or 1), each empty if
+    there is none: what may be seen, and what is added to the logits. key (1,) uint64, p: dropout of
+    the weights. lse = log sum exp of each row, inf where all logits are -inf.
+    """
+    units = q.shape[0] * out.shape[2] * count_pieces(q.shape[1], ROWS)
+    step = max(1, _PIECE // (max(1, min(q.shape[1], ROWS)) * k.shape[1]))
+    for piece_ in prange(count_pieces(units, step)):
+        a, b = piece_bounds(piece_, step, units)
+        _forward_units(
+            q, k, v, first, group, allowed, bias, key, p, scale, causal, a, b, out, lse
+        )
 
 
 @QUIET
-def attention_heads_backward_ref(
-    q, k, v, bias, key, p, scale, causal, out, lse, dout, dq, dk, dv
+def attention_backward_ref(
+    q, k, v, first, group, allowed, bias, key, p, scale, causal, out, lse, dout, dq, dk, dv
 ):
-    weights = np.exp(_logits_ref(q, k, bias, scale, causal) - lse[..., None])
+    heads = out.shape[2]
+    weights = np.exp(
+        _logits_ref(q, k, first, group, allowed, bias, scale, causal, heads) - lse[..., None]
+    )
     weights[lse == np.inf] = 0
     do = dout.transpose(0, 2, 1, 3)
-    dp = do @ v.transpose(0, 2, 3, 1)
+    dp = do @ _heads_ref(v, first[2], heads, group).swapaxes(2, 3)
     _drop_ref(key, p, dp)
     delta = (dout * out).sum(axis=-1, dtype=np.float64).transpose(0, 2, 1)
     ds = np.where(weights == 0, 0, weights * (dp - delta[..., None])).astype(q.dtype)
     _drop_ref(key, p, weights)
-    dq[:] = scale * (ds @ k.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
-    dk[:] = scale * (ds.swapaxes(2, 3) @ q.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
-    dv[:] = (weights.swapaxes(2, 3) @ do).transpose(0, 2, 1, 3)
-
-
-@piece
-def _transposed_product(a, b, at, rows, columns, c, causal, width):
-    """c = a^T b; row j of a^T begins with zeros up to column j if causal, which are skipped."""
-    _transpose(a, rows, columns, at)
-    for j in range(0, columns, 4):
-        first = min(j, rows) if causal else 0
-        _product(at[first:], b[first * SIDE :], c, j, rows - first, width)
-
-
-@piece
-def _backward_heads(
-    q, k, v, bias, key, p, scale, causal, out, lse, dout, first, last, dq, dk, dv
-):
-    heads, L, S, E, V = q.shape[2], q.shape[1], k.shape[1], q.shape[3], v.shape[3]
-    rows, keys, wide = _up(L, 4), _up(S, 4), _up(S, 32)
-    qs, do = np.zeros(rows * SIDE, q.dtype), np.zeros(rows * SIDE, q.dtype)
-    ks, sums = np.zeros(keys * SIDE, q.dtype), np.zeros(max(rows, keys) * SIDE, q.dtype)
-    kt, vt = np.zeros(_up(E, 4) * SIDE, q.dtype), np.zeros(_up(V, 4) * SIDE, q.dtype)
-    flat, dflat = np.zeros(rows * SIDE, q.dtype), np.zeros(rows * SIDE, q.dtype)
-    turned = np.zeros((keys + 1) * SIDE, q.dtype)
-    s, dp = flat.reshape((rows, SIDE))[:L], dflat.reshape((rows, SIDE))[:L]
-    row_lse, delta = np.empty(L, q.dtype), np.empty(L, q.dtype)
-    one, factor = q.dtype.type(1.0), q.dtype.type(scale)
-    for u in range(first, last):
-        n, g = u // heads, u % heads
-        _rows_in(q, n, g, factor, qs)
-        _rows_in(dout, n, g, one, do)
-        _rows_in(k, n, g, one, ks)
-        _columns_in(k, n, g, kt)
-        _columns_in(v, n, g, vt)
-        for i in range(0, rows, 4):
-            seen = min(wide, _up(i + 4, 32)) if causal else wide
-            _product(qs, kt, flat, i, _up(E, 4), seen)
-            _product(do, vt, dflat, i, _up(V, 4), seen)
-        if bias.size:
-            _add_bias(bias, n, g, S, s)
-        if p > 0.0:
-            _drop(key, p, u * L, S, dp)
-        for r in range(L):
-            row_lse[r] = lse[n, g, r]
-            inner, y, dy = 0.0, out[n, r, g], dout[n, r, g]
-            for d in range(V):
-                inner += y[d] * dy[d]
-            delta[r] = inner
-        _softmax_backward_rows(row_lse, delta, L, 0 if causal else S, S, s, dp)
-        for i in range(0, rows, 4):
-            _product(dflat, ks, sums, i, min(keys, i + 4) if causal else keys, _up(E, 32))
-        _rows_out(sums, factor, n, g, dq)
-        _transposed_product(dflat, qs, turned, rows, keys, sums, causal, _up(E, 32))
-        _rows_out(sums, one, n, g, dk)
-        if p > 0.0:
-            _drop(key, p, u * L, S, s)
-        _transposed_product(flat, do, turned, rows, keys, sums, causal, _up(V, 32))
-        _rows_out(sums, one, n, g, dv)
-
-
-@kernel(reference=attention_heads_backward_ref, parallel=True, serial_below=8_192)
-def attention_heads_backward(
-    q, k, v, bias, key, p, scale, causal, out, lse, dout, dq, dk, dv
-):
-    """The gradients of `attention_heads_forward`; out and lse are its results."""
-    heads = q.shape[0] * q.shape[2]
-    for piece_ in prange(count_pieces(heads, _PIECE)):
-        a, b = piece_bounds(piece_, _PIECE, heads)
-        _backward_heads(
-            q, k, v, bias, key, p, scale, causal, out, lse, dout, a, b, dq, dk, dv
+    parts = (
+        scale * (ds @ _heads_ref(k, first[1], heads, group)),
+        scale * (ds.swapaxes(2, 3) @ _heads_ref(q, first[0], heads, 1)),
+        weights.swapaxes(2, 3) @ do,
+    )
+    for grad, start, share, part in zip((dq, dk, dv), first, (1, group, group), parts):
+        n, h, t, d = part.shape  # heads that share one are summed
+        grad[:, :, start : start + h // share] = (
+            part.reshape(n, h // share, share, t, d).sum(axis=2).transpose(0, 2, 1, 3)
         )
+
+
+@piece(fastmath=("contract", "reassoc"))  # reassoc: the sum over a row becomes SIMD
+def _row_products(x, y, out):
+    """out[r] = sum_d x[r, d] y[r, d]."""
+    for r in range(x.shape[0]):
+        row, other, total = x[r], y[r], x.dtype.type(0.0)
+        for d in range(row.size):
+            total += row[d] * other[d]
+        out[r] = total
+
+
+@piece
+def _backward_head(
+    q, k, v, allowed, bias, n, g, start, stop, key, p, scale, causal, place, lse, space,
+    out, dout, dq, dk, dv,
+):  # fmt: skip
+    """One head, q (L, E), against its keys from `start` to `stop`: fills dq, adds to dk and dv."""
+    qs, s, ds, delta = space
+    L, S, factor = q.shape[0], k.shape[0], qs.dtype.type(scale)
+    zero, one = qs.dtype.type(0.0), qs.dtype.type(1.0)
+    dq[:] = zero
+    for i in range(start // ROWS * ROWS if causal else 0, L, ROWS):
+        j = min(i + ROWS, L)
+        R = j - i
+        last = min(stop, j) if causal else stop  # keys that this block of queries sees
+        _row_products(out[i:j], dout[i:j], delta)
+        _times(q[i:j], factor, qs)
+        for a in range(start, last, COLUMNS):
+            b = min(a + COLUMNS, last)
+            full, dfull = _block(s, R, b - a), _block(ds, R, b - a)
+            block, dblock = full[:, : b - a], dfull[:, : b - a]
+            gemm(qs[:R], k[a:b].T, zero, block)
+            _mask_block(allowed, bias, n, g, i, a, b - a, full)
+            gemm(dout[i:j], v[a:b].T, zero, dblock)
+            if p > 0.0:
+                _drop_block(key, p, place + i * S + a, S, b - a, dfull)
+            diagonal = i - a if causal else b - a
+            _softmax_backward_rows(lse[i:j], delta[:R], diagonal, b - a, full, dfull)
+            gemm(dblock, k[a:b], one, dq[i:j])
+            gemm(dblock.T, qs[:R], one, dk[a:b])
+            if p > 0.0:
+                _drop_block(key, p, place + i * S + a, S, b - a, full)
+            gemm(block.T, dout[i:j], one, dv[a:b])
+        _times(dq[i:j], factor, dq[i:j])
+
+
+@piece
+def _backward_units(
+    q, k, v, first, group, allowed, bias, key, p, scale, causal, chunk, begin, end, out, lse,
+    dout, dq, parts, dk, dv,
+):  # fmt: skip
+    """Units: key heads, and chunks of their keys; each has dq of its own, in parts, if several."""
+    L, S, heads = q.shape[1], k.shape[1], out.shape[2]
+    shared, chunks, R = heads // group, count_pieces(S, chunk), min(L, ROWS)
+    s = np.empty(R * _up(min(S, COLUMNS), STEP), q.dtype)
+    space = np.empty((R, q.shape[3]), q.dtype), s, np.empty_like(s), np.empty(R, q.dtype)
+    for u in range(begin, end):
+        n, h, c = u // chunks // shared, u // chunks % shared, _shuffled(u % chunks, chunks)
+        start, stop = piece_bounds(c, chunk, S)
+        dkh, dvh = dk[n, :, first[1] + h], dv[n, :, first[2] + h]
+        dkh[start:stop] = 0.0
+        dvh[start:stop] = 0.0
+        for g in range(h * group, (h + 1) * group):
+            dqh = parts[c, n, :, g] if chunks > 1 else dq[n, :, first[0] + g]
+            _backward_head(
+                q[n, :, first[0] + g], k[n, :, first[1] + h], v[n, :, first[2] + h], allowed, bias,
+                n, g, start, stop, key, p, scale, causal, (n * heads + g) * L * S, lse[n, g],
+                space, out[n, :, g], dout[n, :, g], dqh, dkh, dvh,
+            )  # fmt: skip
+
+
+@piece
+def _sum_parts(parts, n, t, start, dq):
+    """dq[n, t] = the sum of parts[:, n, t], whose heads begin at `start` there."""
+    for g in range(parts.shape[3]):
+        to = dq[n, t, start + g]
+        to[:] = parts[0, n, t, g]
+        for c in range(1, parts.shape[0]):
+            row = parts[c, n, t, g]
+            for d in range(to.size):
+                to[d] += row[d]
+
+
+@kernel(
+    reference=attention_backward_ref, parallel=True, serial_below=4_096, size_of="out"
+)
+def attention_backward(
+    q, k, v, first, group, allowed, bias, key, p, scale, causal, out, lse, dout, dq, dk, dv
+):
+    """The gradients of `attention_forward`; out and lse are its results, dq as q, dk as k, dv as v.
+
+    The logits are made again from q and k. Key heads are shared between threads; where they are
+    few, their keys are cut into chunks, each of which sums a dq of its own.
+    """
+    N, L, S, G = q.shape[0], q.shape[1], k.shape[1], out.shape[2]
+    units = N * G // group
+    chunk = S
+    if units < _UNITS:
+        chunk = max(COLUMNS, _up(count_pieces(S * max(1, units), _UNITS), COLUMNS))
+    chunks = count_pieces(S, chunk)
+    parts = np.empty((chunks if chunks > 1 else 0, N, L, G, q.shape[3]), q.dtype)
+    step = max(1, _PIECE // (max(1, L) * S))
+    for piece_ in prange(count_pieces(units * chunks, step)):
+        a, b = piece_bounds(piece_, step, units * chunks)
+        _backward_units(
+            q, k, v, first, group, allowed, bias, key, p, scale, causal, chunk, a, b, out, lse,
+            dout, dq, parts, dk, dv,
+        )  # fmt: skip
+    if chunks > 1:
+        for row in prange(N * L):
+            _sum_parts(parts, row // L, row % L, first[0], dq)

@@ -178,10 +178,11 @@ class MultiheadAttention(Module):
         return (out.swapaxes(0, 1) if turned else out), weights
 
     def _projections(self) -> heads.Projections:
-        weights, biases = heads.packed(self.in_proj_weight, self.in_proj_bias, self.embed_dim)
-        if weights is None:
-            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        return heads.Projections(weights, biases, self.out_proj.weight, self.out_proj.bias)
+        return heads.Projections.of(
+            self.in_proj_weight, self.in_proj_bias,
+            (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight),
+            (self.out_proj.weight, self.out_proj.bias), self.embed_dim,
+        )  # fmt: skip
 
 
 class GroupedQueryAttention(Module):

@@ -1,173 +1,145 @@
-"""How attention cuts its work: into chunks of heads, and these into blocks of the logits.
-
-Arrays are brought to four axes (N, G, T, D): G are the heads that may share one key head (grouped
-queries), or just the last leading axis; N are all others. A chunk is a range of N and of G. Blocks
-are small enough to stay in a core's cache, and each product in them small enough that BLAS keeps to
-one thread: with blocks for all cores BLAS and the kernels waited for each other longer than one
-core takes alone (T = 4,096, 4 heads, d 32), and Python threads over chunks gained nothing either.
-"""
+"""Arrays of attention as `kernels.attention_forward` takes them."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from minidl.kernels.attention import STEP
-from minidl.ops._op import empty
+from minidl import kernels
+from minidl.ops import _math
+from minidl.ops._op import empty, sum_to
 
-_ONE_THREAD = 262_144  # OpenBLAS starts threads where rows * columns * depth exceed this
-_WIDTH = 128  # columns of a block at most
-_ELEMENTS = 65_536  # logits of all heads of a block at most: 256 KB in float32
-
-
-class Chunk(NamedTuple):
-    n: slice
-    g: slice
+_NO_KEY = np.zeros(1, np.uint64)
+_NOT_MASKED = np.zeros((0, 0, 0, 0), bool)
 
 
 class Plan:
-    """The cut for given shapes."""
+    """q, k and v as (N, T, heads, D): G are the heads that may share one key head (grouped
+    queries), or just the last leading axis; N are all others. Heads that lie side by side, as a
+    projection makes them, stay so; others become sequences of their own.
+    """
 
-    def __init__(self, q, k, v, mask, causal):
-        shapes = [q.shape[:-2], k.shape[:-2], v.shape[:-2]]
+    def __init__(self, q: Any, k: Any, v: Any, mask: Any):
+        shapes = [x.shape[:-2] for x in (q, k, v)]
         if mask is not None:
             shapes.append(mask.shape[:-2])
         self.lead = np.broadcast_shapes(*shapes)
         self.N = math.prod(self.lead[:-1])
         self.G = self.lead[-1] if self.lead else 1
-        self.L, self.S, self.E, self.V = q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1]
-        self.dtype, self.causal = q.dtype, causal
-        depth = max(self.E, self.V, 1)
-        self.width = min(self.S, _WIDTH, max(16, _ONE_THREAD // (16 * depth)))
-        rows = _ONE_THREAD // (max(1, self.width) * depth)
-        self.height = min(self.L, max(16, rows // 16 * 16))
-        heads = max(1, _ELEMENTS // max(1, self.height * self.width))
-        self.g = max(1, min(self.G, heads))
-        self.n = max(1, min(self.N, heads // self.g))
+        self.L, self.S = q.shape[-2], k.shape[-2]
+        self.dtype = q.dtype
         self.empty = not (self.N and self.G and self.L and self.S)
-
-    def chunks(self) -> list[Chunk]:
-        return [
-            Chunk(slice(n, min(n + self.n, self.N)), slice(g, min(g + self.g, self.G)))
-            for n in range(0, self.N, self.n)
-            for g in range(0, self.G, self.g)
-        ]
+        fours = [self.four(x) for x in (q, k, v)]
+        if fours[1].shape[1] != fours[2].shape[1]:  # one shared, one not: all heads of both
+            fours[1:] = [np.broadcast_to(x, (self.N, self.G, *x.shape[2:])) for x in fours[1:]]
+        if fours[0].shape[1] != self.G:
+            fours[0] = np.broadcast_to(fours[0], (self.N, self.G, *fours[0].shape[2:]))
+        self.group = self.G // fours[1].shape[1] if fours[1].shape[1] else 1
+        self.mask: Any = None if mask is None else self._mask(mask)
+        one_mask = self.mask is None or self.mask.shape[:2] == (1, 1)
+        side_by_side = fours[0].swapaxes(1, 2).flags.c_contiguous
+        self.apart = self.group == 1 and one_mask and not side_by_side
+        self.arrays: Any = [self.give(x) for x in fours]
 
     def four(self, x: Any) -> Any:
         """x (..., T, D) as (N, G or 1, T, D), without a copy where its strides allow."""
         lead = (1,) * (len(self.lead) - (x.ndim - 2)) + x.shape[:-2]
-        if lead == self.lead or (lead and (*lead[:-1], self.G) == self.lead):
+        if lead == self.lead or (lead and (*lead[:-1], self.G) == self.lead and lead[-1] == 1):
             return x.reshape(self.N, lead[-1] if lead else 1, *x.shape[-2:])
         full = np.broadcast_to(x, (*self.lead, *x.shape[-2:]))
         return full.reshape(self.N, self.G, *x.shape[-2:])
 
-    def like(self, x: Any) -> Any:
-        """An uninitialised array of four axes, laid out in memory as x is.
-
-        Heads that came from one projection (B, T, H D) go back into one without a copy.
-        """
-        n, g, t, d = x.shape
-        if g > 1 and x.strides[1] < x.strides[2]:
-            return empty((n, t, g, d), self.dtype).swapaxes(1, 2)
-        return empty(x.shape, self.dtype)
-
-    def row_blocks(self):
-        return [(i, min(i + self.height, self.L)) for i in range(0, self.L, self.height)]
-
-    def column_blocks(self, rows: tuple[int, int]):
-        """The blocks of keys that some row of these sees."""
-        end = min(self.S, rows[1]) if self.causal else self.S
-        return [(i, min(i + self.width, end)) for i in range(0, end, self.width)]
-
-    def diagonal(self, rows: tuple[int, int], columns: tuple[int, int]) -> int:
-        """What `kernels.attention_softmax` calls so."""
-        return rows[0] - columns[0] if self.causal else self.S
-
-    def row_numbers(self, chunk: Chunk, rows: tuple[int, int]) -> Any:
-        """The place of each row of a block among all N G L rows, for dropout."""
-        n = np.arange(chunk.n.start, chunk.n.stop)[:, None, None]
-        g = np.arange(chunk.g.start, chunk.g.stop)[:, None]
-        return (((n * self.G + g) * self.L) + np.arange(*rows)).reshape(-1)
-
-    def space(self, blocks: int) -> "Space":
-        """Memory for the blocks of one pass, so many of them logits."""
-        heads, depth = self.n * self.g, max(self.E, self.V)
-        height, width = self.height, _padded(self.width)
-        return Space(
-            [empty(heads * height * width, self.dtype) for _ in range(blocks)],
-            [empty(heads * max(height, self.width) * depth, self.dtype) for _ in range(3)],
-        )
-
-
-def _padded(width: int) -> int:
-    return -(-width // STEP) * STEP
-
-
-class Space:
-    """Memory that is used again for each block; views of it are contiguous."""
-
-    def __init__(self, blocks: list[Any], vectors: list[Any]):
-        self._blocks, self._vectors = blocks, vectors
-
-    def block(self, i: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
-        """A block of logits (n, g, l, s), and all rows of its memory as the kernels want them."""
-        wide = (*shape[:-1], _padded(shape[-1]))
-        memory = self._blocks[i][: math.prod(wide)]
-        return memory.reshape(wide)[..., : shape[-1]], memory.reshape(-1, wide[-1])
-
-    def vectors(self, i: int, shape: tuple[int, ...]) -> Any:
-        return self._vectors[i][: math.prod(shape)].reshape(shape)
-
-    def transposed(self, x: Any) -> Any:
-        """x^T in memory of its own, with which BLAS is quicker by more than the copy costs."""
-        out = self.vectors(2, (*x.shape[:-2], x.shape[-1], x.shape[-2]))
-        np.copyto(out, x.swapaxes(-1, -2))
-        return out
-
-
-def part(x: Any, chunk: Chunk, rows: tuple[int, int]) -> Any:
-    """Rows of x (N, G or 1, T, D) that belong to a chunk."""
-    g = chunk.g if x.shape[1] > 1 else slice(0, 1)
-    return x[chunk.n, g, rows[0] : rows[1]]
-
-
-class Mask:
-    """A mask (..., L, S) that broadcasts, cut into blocks without being broadcast first."""
-
-    def __init__(self, mask: Any, plan: Plan):
-        lead = (1,) * (len(plan.lead) + 2 - mask.ndim) + mask.shape
-        outer, inner = lead[: max(0, len(plan.lead) - 1)], lead[-3:]
+    def _mask(self, mask: Any) -> Any:
+        """A mask (..., L, S) as (N or 1, G or 1, L or 1, S or 1)."""
+        lead = (1,) * (len(self.lead) + 2 - mask.ndim) + mask.shape
+        outer, inner = lead[: max(0, len(self.lead) - 1)], lead[-3:]
         inner = (1,) * (3 - len(inner)) + inner
-        count = math.prod(outer)
-        self.array = mask.reshape(count, *inner)  # (M, G or 1, L or 1, S or 1)
-        which = np.arange(count).reshape(outer or (1,))
-        self.which = np.broadcast_to(which, plan.lead[:-1] or (1,)).reshape(-1)  # (N,) below M
-        self.shape = mask.shape
+        if math.prod(outer) != 1 and outer != self.lead[:-1]:
+            mask = np.broadcast_to(mask.reshape(*outer, *inner), (*self.lead[:-1], *inner))
+            outer = self.lead[:-1]
+        return mask.reshape(math.prod(outer), *inner)
 
-    def _places(self, chunk: Chunk, rows: tuple[int, int], columns: tuple[int, int]) -> Any:
-        ranges = (chunk.g, slice(*rows), slice(*columns))
-        inner = [r if n > 1 else slice(0, 1) for r, n in zip(ranges, self.array.shape[1:])]
-        outer = slice(0, 1) if len(self.array) == 1 else self.which[chunk.n]
-        return outer, *inner
+    def give(self, x: Any) -> Any:
+        """x (N, heads, T, D) for the kernels."""
+        if self.apart:
+            return np.ascontiguousarray(x).reshape(self.N * self.G, x.shape[2], 1, x.shape[3])
+        return np.ascontiguousarray(x.swapaxes(1, 2))
 
-    def add_to(
-        self, s: Any, chunk: Chunk, rows: tuple[int, int], columns: tuple[int, int]
-    ) -> None:
-        """Add the mask's block to the logits; False of a boolean mask is -inf."""
-        block = self.array[self._places(chunk, rows, columns)]
-        if block.dtype == bool:
-            block = np.where(block, s.dtype.type(0), s.dtype.type(-np.inf))
-        s += block
+    def take(self, x: Any) -> Any:
+        """What the kernels filled, as (N, heads, T, D)."""
+        if self.apart:
+            return x.reshape(self.N, self.G, x.shape[1], x.shape[3])
+        return x.swapaxes(1, 2)
 
-    def add_gradient(
-        self, out: Any, ds: Any, chunk: Chunk, rows: tuple[int, int], columns: tuple[int, int]
-    ) -> None:
-        """Add a block of logits' gradients to `out`, of this mask's shape with four axes."""
-        outer, *inner = self._places(chunk, rows, columns)
-        axes = tuple(i for i in (1, 2, 3) if out.shape[i] == 1)
-        ds = ds.sum(axis=axes, keepdims=True) if axes else ds
-        if isinstance(outer, slice):
-            out[0][tuple(inner)] += ds.sum(axis=0)
-            return
-        for m, row in zip(outer, ds):
-            out[m][tuple(inner)] += row
+    def narrowed(self, grad: Any, x: Any) -> Any:
+        """A gradient that the kernels filled, in the shape of the array it belongs to."""
+        grad = self.take(grad)
+        lead = (*self.lead[:-1], grad.shape[1]) if self.lead else ()
+        return sum_to(grad.reshape(*lead, *grad.shape[-2:]), x.shape)
+
+
+def forward(
+    q: Any, k: Any, v: Any, first: Any, heads: int, group: int, mask: Any, key: Any,
+    settings: tuple[float, float, bool],
+) -> tuple[Any, Any]:  # fmt: skip
+    """The output (N, L, heads, V) and lse (N, heads, L) of `kernels.attention_forward`."""
+    dropout_p, scale, causal = settings
+    out = empty((*q.shape[:2], heads, v.shape[3]), q.dtype)
+    lse = empty((len(q), heads, q.shape[1]), q.dtype)
+    run = _math.suited(kernels.attention_forward, out)
+    run(q, k, v, first, group, *_masks(mask, q.dtype), _NO_KEY if key is None else key,
+        dropout_p, scale, causal, out, lse)  # fmt: skip
+    return out, lse
+
+
+def backward(
+    q: Any, k: Any, v: Any, first: Any, group: int, mask: Any, key: Any,
+    settings: tuple[float, float, bool], out: Any, lse: Any, dout: Any, grads: Any,
+) -> None:  # fmt: skip
+    """Fills grads: dq, dk, dv, laid out as q, k, v; they may be parts of one array as well."""
+    dropout_p, scale, causal = settings
+    run = _math.suited(kernels.attention_backward, out)
+    run(q, k, v, first, group, *_masks(mask, q.dtype), _NO_KEY if key is None else key,
+        dropout_p, scale, causal, out, lse, dout, *grads)  # fmt: skip
+
+
+def _masks(mask: Any, dtype: Any) -> tuple[Any, Any]:
+    """A mask with four axes as the kernels' `allowed` and `bias`, of which one is empty."""
+    none = np.zeros((0, 0, 0, 0), dtype)
+    if mask is None:
+        return _NOT_MASKED, none
+    mask = np.ascontiguousarray(mask)
+    return (mask, none) if mask.dtype == bool else (_NOT_MASKED, mask)
+
+
+def mask_gradient(
+    q: Any, k: Any, v: Any, plan: Plan, key: Any, settings: tuple[float, float, bool],
+    out: Any, lse: Any, dout: Any,
+) -> Any:  # fmt: skip
+    """The gradient of a float mask, of plan.mask's shape: a sequence at a time, in plain NumPy.
+
+    It is as large as the logits themselves, so blocks would save nothing.
+    """
+    from minidl.kernels.attention import attention_dropout_ref
+
+    dropout_p, scale, causal = settings
+    dmask = np.zeros_like(plan.mask)
+    heads = np.arange(out.shape[2]) // plan.group
+    for n in range(len(q)):
+        at = n if len(dmask) > 1 else 0
+        s = (q[n] * q.dtype.type(scale)).swapaxes(0, 1) @ k[n][:, heads].transpose(1, 2, 0)
+        s += plan.mask[at]  # (G, L, S)
+        if causal:
+            s[:, ~np.tri(s.shape[1], s.shape[2], dtype=bool)] = -np.inf
+        with np.errstate(all="ignore"):
+            p = np.where(lse[n][..., None] == np.inf, 0, np.exp(s - lse[n][..., None]))
+        dp = dout[n].swapaxes(0, 1) @ v[n][:, heads].transpose(1, 2, 0)
+        if dropout_p:
+            drop = np.ones((s.shape[0] * s.shape[1], s.shape[2]), s.dtype)
+            rows = n * len(drop) + np.arange(len(drop))
+            attention_dropout_ref(rows, 0, s.shape[2], s.shape[2], key, dropout_p, drop)
+            dp *= drop.reshape(s.shape)
+        delta = (dout[n] * out[n]).sum(axis=-1).T[..., None]
+        ds = np.where(p == 0, 0, p * (dp - delta)).astype(s.dtype)
+        dmask[at] += sum_to(ds, dmask.shape[1:])
+    return dmask

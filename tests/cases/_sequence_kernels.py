@@ -134,36 +134,6 @@ def gate_weights(rng, dtype):
             yield KernelCase([dgates, first, x], outputs=outputs, note=f"{n}, {gates}, {with_bias}")
 
 
-def _logits(rng, dtype):
-    """(period, diagonal, columns, s, tops): causal and not, blind rows, NaN, inf, large."""
-    yield 1, 32, 5, normal(rng, (0, 32), dtype)
-    yield 1, 0, 1, normal(rng, (1, 32), dtype)
-    yield 50, 0, 50, normal(rng, (150, 64), dtype, 3.0)
-    yield 50, 64, 50, normal(rng, (150, 64), dtype, 1e4)
-    yield 7, -3, 40, normal(rng, (21, 64), dtype)
-    yield 150, 9, 151, normal(rng, (300, 160), dtype)  # several pieces
-    s = normal(rng, (6, 32), dtype)
-    s[0], s[1, 3], s[2, 4], s[3, 5], s[4, 20] = -np.inf, np.nan, np.inf, -np.inf, np.nan
-    yield 6, 32, 17, s
-
-
-@case("attention_softmax")
-def attention_softmax(rng, dtype):
-    for *settings, s in _logits(rng, dtype):
-        top = np.where(np.arange(len(s)) % 2, normal(rng, len(s), dtype), dtype(-np.inf))
-        total = np.where(np.isinf(top), dtype(0), dtype(2.5))
-        yield KernelCase(settings, [s, top.astype(dtype), total], [total], note=f"{settings}")
-
-
-@case("attention_softmax_backward")
-def attention_softmax_backward(rng, dtype):
-    for *settings, s in _logits(rng, dtype):
-        lse = 4 + np.abs(s).max(axis=1, initial=0)
-        lse[::5] = np.inf
-        state = [np.minimum(s, lse[:, None]), normal(rng, s.shape, dtype)]
-        yield KernelCase([lse, normal(rng, len(s), dtype), *settings], state, note=f"{settings}")
-
-
 @case("attention_dropout")
 def attention_dropout(rng, dtype):
     key = rng.integers(0, 2**63, 1).astype(np.uint64)
@@ -214,41 +184,54 @@ def bag_max(rng, dtype):
 
 
 def _heads(rng, dtype):
-    """(q, k, v, bias, key, p, scale, causal): lengths in and out of step, masks, dropout."""
+    """(q, k, v, first, group, allowed, bias, key, p, scale, causal), and heads of the output."""
     key, none = rng.integers(0, 2**63, 1).astype(np.uint64), np.zeros((0, 0, 0, 0), dtype)
+    free, own = np.zeros((0, 0, 0, 0), bool), np.zeros(3, np.int64)
     for n, g, length, keys, width, depth, causal, p in (
         (0, 2, 3, 3, 4, 4, False, 0.0),
         (1, 1, 1, 1, 1, 1, True, 0.0),
         (2, 2, 5, 7, 3, 6, False, 0.3),
         (3, 2, 50, 50, 32, 32, True, 0.0),
         (2, 1, 33, 64, 8, 5, True, 0.2),
-        (2, 1, 61, 33, 5, 64, True, 0.0),
+        (1, 1, 300, 530, 5, 34, True, 0.0),  # several blocks, and chunks of keys
+        (1, 2, 261, 300, 3, 4, False, 0.4),
     ):
         q, k, v = (normal(rng, s, dtype) for s in (
             (n, length, g, width), (n, keys, g, width), (n, keys, g, depth)))  # fmt: skip
-        yield q, k, v, none, key, p, 0.3, causal
-        bias = np.where(rng.random((n, 1, 1, keys)) < 0.3, dtype(-np.inf), dtype(0))
-        yield q, k, v, bias if n > 1 else none, key, p, 0.3, causal
-    wide = normal(rng, (1, 2, 9, 1), dtype)
-    q, k, v = (normal(rng, (2, 9, 2, 4), dtype) for _ in range(3))
-    yield q, k, v, wide, key, 0.0, 3.0, False
+        yield (q, k, v, own, 1, free, none, key, p, 0.3, causal), g
+        allowed = rng.random((n, 1, 1, keys)) < 0.7
+        yield (q, k, v, own, 1, allowed if n > 1 else free, none, key, p, 0.3, causal), g
+    q, k, v = (normal(rng, (2, 9, g, 4), dtype) for g in (6, 2, 2))
+    wide = normal(rng, (1, 6, 9, 1), dtype)
+    yield (q, k, v, own, 3, free, wide, key, 0.0, 3.0, False), 6  # three heads share one
+    seen = rng.random((1, 1, 9, 9)) < 0.5
+    seen[0, 0, 3] = False
+    packed = normal(rng, (2, 9, 6, 4), dtype)
+    first = np.array([0, 2, 4])
+    yield (packed, packed, packed, first, 1, seen, none, key, 0.1, 0.5, False), 2
 
 
-@case("attention_heads_forward")
-def attention_heads_forward(rng, dtype):
-    for q, k, v, *settings in _heads(rng, dtype):
-        out = np.empty((*q.shape[:3], v.shape[3]), dtype)
-        lse = np.empty((q.shape[0], q.shape[2], q.shape[1]), dtype)
-        yield KernelCase([q, k, v, *settings], outputs=[out, lse], note=f"{q.shape}, {k.shape}")
+@case("attention_forward")
+def attention_forward(rng, dtype):
+    for inputs, heads in _heads(rng, dtype):
+        q, v = inputs[0], inputs[2]
+        out = np.empty((*q.shape[:2], heads, v.shape[3]), dtype)
+        lse = np.empty((q.shape[0], heads, q.shape[1]), dtype)
+        note = f"{q.shape}, {inputs[1].shape}"
+        yield KernelCase(list(inputs), outputs=[out, lse], note=note)
 
 
-@case("attention_heads_backward")
-def attention_heads_backward(rng, dtype):
-    for q, k, v, *settings in _heads(rng, dtype):
-        out = np.empty((*q.shape[:3], v.shape[3]), dtype)
-        lse = np.empty((q.shape[0], q.shape[2], q.shape[1]), dtype)
-        forward = kernels.attention_heads_forward
+@case("attention_backward")
+def attention_backward(rng, dtype):
+    from minidl.kernels.attention_heads import attention_forward_ref
+
+    for inputs, heads in _heads(rng, dtype):
+        q, k, v = inputs[:3]
+        out = np.empty((*q.shape[:2], heads, v.shape[3]), dtype)
+        lse = np.empty((q.shape[0], heads, q.shape[1]), dtype)
         if q.size:
-            getattr(forward, "reference", forward)(q, k, v, *settings, out, lse)
-        inputs = [q, k, v, *settings, out, lse, normal(rng, out.shape, dtype)]
+            attention_forward_ref(*inputs, out, lse)
+        if q is k:  # the gradients are parts of one array: see the test of the op
+            continue
+        inputs = [*inputs, out, lse, normal(rng, out.shape, dtype)]
         yield KernelCase(inputs, outputs=[q, k, v], note=f"{q.shape}, {k.shape}")

@@ -32,4 +32,22 @@ def attentions(rng):
     yield _case(rng, "several blocks", (1, 150, 70), (1, 140, 70), causal=True, order2=False)
 
 
-CASES = {"ScaledDotProductAttention": lambda rng: list(attentions(rng))}
+def packed(rng):
+    seen = rng.random((3, 1, 1, 5)) < 0.7
+    for shape, heads, mask, causal, p in (
+        ((1, 1, 3), 1, None, False, 0.0),
+        ((3, 5, 12), 2, None, True, 0.0),
+        ((3, 5, 12), 2, seen, False, 0.3),
+        ((2, 4, 6), 1, rng.standard_normal((1, 1, 4, 4)), False, 0.0),
+        ((0, 4, 6), 2, None, False, 0.0),
+        ((2, 40, 48), 4, None, True, 0.2),
+    ):
+        settings = {"heads": heads, "scale": 0.7, "causal": causal, "dropout_p": p}
+        key = np.array([7], np.uint64) if p else None
+        yield Case((rng.standard_normal(shape), mask, key), settings, f"{shape}, {heads}")
+
+
+CASES = {
+    "PackedAttention": lambda rng: list(packed(rng)),
+    "ScaledDotProductAttention": lambda rng: list(attentions(rng)),
+}

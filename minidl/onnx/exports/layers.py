@@ -228,8 +228,28 @@ def group_norm(graph, call):
 @exports("ScaledDotProductAttention")
 def attention(graph, call):
     """Products and a softmax; a row that may look nowhere gives 0, as in minidl."""
-    q, k, v = [call.name(i) for i in range(3)]
-    dtype, ndim = call.dtype(0), call.ndim(1)
+    names = [call.name(i) for i in range(3)]
+    return _attend(graph, call, names, call.ndim(1), 3, (call.shape(0)[-2], call.shape(1)[-2]))
+
+
+@exports("PackedAttention")
+def packed_attention(graph, call):
+    """The same, on heads cut out of one array (B, T, 3 H d)."""
+    width = call.shape(0)[-1] // (3 * call.heads)
+    parts = graph.add("Reshape", call.name(0), np.array([0, 0, 3, call.heads, width]))
+    names = [
+        graph.transpose(graph.add("Gather", parts, np.array(i), axis=2), [0, 2, 1, 3])
+        for i in range(3)
+    ]
+    out = _attend(graph, call, names, 4, 1, (call.shape(0)[1], call.shape(0)[1]))
+    return graph.add(
+        "Reshape", graph.transpose(out, [0, 2, 1, 3]), np.array([0, 0, call.heads * width])
+    )
+
+
+def _attend(graph, call, names, ndim, mask, lengths):
+    q, k, v = names
+    dtype = call.dtype(0)
     if call.dropout_p:
         raise ExportError("export: attention with dropout is random; call model.eval() first")
     axes = list(range(ndim))
@@ -237,16 +257,15 @@ def attention(graph, call):
     scores = graph.add("MatMul", q, graph.transpose(k, axes))
     scores = graph.add("Mul", scores, np.asarray(call.scale, dtype))
     hidden = np.asarray(-np.inf, dtype)
-    masked = call.has(3) or call.causal
-    if call.has(3):
-        mask = call.name(3)
-        if call.dtype(3).kind == "b":
-            scores = graph.add("Where", mask, scores, hidden)
+    masked = call.has(mask) or call.causal
+    if call.has(mask):
+        if call.dtype(mask).kind == "b":
+            scores = graph.add("Where", call.name(mask), scores, hidden)
         else:
-            scores = graph.add("Add", scores, mask)
+            scores = graph.add("Add", scores, call.name(mask))
     if call.causal:
-        rows = graph.add("Unsqueeze", graph.line(call.shape(0)[-2]), np.array([1]))
-        seen = graph.add("LessOrEqual", graph.line(call.shape(1)[-2]), rows)
+        rows = graph.add("Unsqueeze", graph.line(lengths[0]), np.array([1]))
+        seen = graph.add("LessOrEqual", graph.line(lengths[1]), rows)
         scores = graph.add("Where", seen, scores, hidden)
     share = graph.add("Softmax", scores, axis=-1)
     if masked:
