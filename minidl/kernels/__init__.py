@@ -81,6 +81,10 @@ HOMES = {
         "col2im",
         "im2col",
     ),
+    "convolution": (
+        "convolve",
+        "convolve_weight",
+    ),
     "csr": (
         "csr_matmul",
     ),

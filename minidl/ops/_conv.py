@@ -1,14 +1,17 @@
 """The three products of a convolution, on arrays: for `conv`.
 
-Images (B, C, H, W) are turned into columns by blocks that stay in cache, each block takes one
-matrix product, and its result goes back into images. Three cases need no columns: a kernel of one
-point, a kernel as large as the image, and one input channel for each output (depthwise).
+All of them are `kernels.convolve` or `kernels.convolve_weight`, products over windows that are laid
+out piece by piece in cache. What is computed otherwise: a kernel as large as the image is one plain
+product; one input channel an output (depthwise) is too thin for products; a transposed convolution
+with long steps, of which few taps meet, is a product whose columns are added into images.
 A geometry is (sh, sw, ph, pw, dh, dw): stride, padding before, dilation, of both axes.
 """
 
 import math
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,78 +27,153 @@ BLOCK = 1 << 21
 """Elements of a block's columns: what the columns, the product and its result may take of the
 third-level cache. Smaller ones start more parallel regions and products than they save."""
 
-POINTWISE_FROM = 64
-"""Positions of an image from which a product for each image is worth its call."""
+POSITIONS = 512
+"""Positions of a block of `kernels.convolve`: 16 panels, so that little is lost at the last one,
+while the channels that are multiplied at once, their windows and results fit the second cache."""
+
+PARTS = 8
+"""Sums of a weight's gradient that are formed at once, at most."""
+
+PHASES = 9
+"""Up to so many steps (stride * stride) a transposed convolution is taken apart into convolutions,
+one for each remainder of the output's position: their taps lie side by side in g."""
 
 
-def correlate(x: Array, weight: Array, bias: Array | None, size, geometry, groups) -> Array:
+def is_last(x: Array) -> bool:
+    """Whether x (B, C, H, W) lies in memory with its channels last, as windows of rows do."""
+    return not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def correlate(
+    x: Array, weight: Array, bias: Array | None, size, geometry, groups, last: bool = False
+) -> Array:
     """out[b, o] = bias[o] + sum over c, i, j of weight[o, c, i, j] * x[b, c, at tap i, j].
 
-    x (B, C, H, W); weight (O, C/groups, KH, KW); out (B, O, *size).
+    x (B, C, H, W); weight (O, C/groups, KH, KW); out (B, O, *size), with channels last in memory if
+    `last`.
     """
-    x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
-    images, channels = x.shape[:2]
-    outputs, thin = weight.shape[:2]
-    out = empty((images, outputs, *size), x.dtype)
-    if not out.size:
-        return out
-    if size == (1, 1) and groups == 1 and _covers(x.shape, weight.shape, geometry):
+    weight = np.ascontiguousarray(weight)
+    images, (outputs, thin) = len(x), weight.shape[:2]
+    if _is_special(x.shape, weight.shape, size, geometry, groups):
+        x = np.ascontiguousarray(x)
+        out = empty((images, outputs, *size), x.dtype)
+        if not out.size:
+            return out
+        if thin == 1 and groups > 1:
+            start = np.zeros(outputs, x.dtype) if bias is None else np.ascontiguousarray(bias)
+            run = _math.suited(kernels.depthwise_forward, out)
+            run(x, weight.reshape(outputs, *weight.shape[2:]), start, *geometry, out)
+            return out
         rows = out.reshape(images, outputs)
         product(x.reshape(images, -1), weight.reshape(outputs, -1).T, out=rows)
         return out if bias is None else _plus(out, bias)
-    if _is_point(weight.shape, geometry) and size[0] * size[1] >= POINTWISE_FROM:
-        matrix = weight.reshape(groups, outputs // groups, thin)
-        planes = x.reshape(images, groups, thin, -1)
-        if groups == 1:
-            matrix, planes = matrix[0], planes[:, 0]
-        product(matrix, planes, out=out.reshape(*planes.shape[:-2], outputs // groups, -1))
-        return out if bias is None else _plus(out, bias)
-    start = np.zeros(outputs, x.dtype) if bias is None else np.ascontiguousarray(bias)
-    if thin == 1 and groups > 1:
-        run = _math.suited(kernels.depthwise_forward, out)
-        run(x, weight.reshape(outputs, *weight.shape[2:]), start, *geometry, out)
-        return out
-    kernel = weight.shape[2:]
-    depth = channels * kernel[0] * kernel[1]
-    matrix = weight.reshape(groups, outputs // groups, -1)
-    for s, e, top, bottom in blocks(images, size, depth):
-        cols = columns(x[s:e], kernel, top, bottom, size[1], geometry)
-        result = multiply(matrix, cols.reshape(groups, depth // groups, -1))
-        result = result.reshape(outputs, 1, 1, e - s, bottom - top, size[1])
-        add_back(result, start, top == 0, (1, 1, -top, 0, 1, 1), out[s:e])
+    out = _images(images, outputs, size, last, x.dtype)
+    if out.size:
+        parts = weight.reshape(groups, outputs // groups, *weight.shape[1:])
+        _convolve(x, parts, bias, geometry, (1, 1, 0, 0), size, out)
     return out
 
 
-def spread(g: Array, weight: Array, bias: Array | None, size, geometry, groups) -> Array:
+def _convolve(x, weight, bias, geometry, steps, size, out) -> None:
+    """`kernels.convolve` of arrays (B, C, H, W) that lie in memory as they like."""
+    last, out_last = is_last(x), is_last(out)
+    x = x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x)
+    if out_last:
+        out = out.transpose(0, 2, 3, 1)
+    outputs = weight.shape[0] * weight.shape[1]
+    start = np.zeros(outputs, x.dtype) if bias is None else np.ascontiguousarray(bias)
+    flat = out.shape[1 if out_last else 2] == 1
+    if flat and _is_lying(x.shape, last, weight.shape, geometry, size):
+        x, out = _stood_up(x, last), _stood_up(out, out_last)
+        weight, geometry = weight.swapaxes(3, 4), _swapped(geometry)
+        steps, size = (*steps[1::-1], *steps[:1:-1]), size[::-1]
+    parts = blocks_of(len(x), *size, POSITIONS)
+    run = _math.suited(kernels.convolve, out)
+    weight = np.ascontiguousarray(weight)
+    run(x, last, weight, start, parts, geometry, steps, size, out_last, out)
+
+
+def spread(
+    g: Array, weight: Array, bias: Array | None, size, geometry, groups, last: bool = False
+) -> Array:
     """The transpose of `correlate`: out[b, c, at tap i, j] += weight[o, c, i, j] * g[b, o].
 
-    g (B, O, OH, OW); weight (O, C/groups, KH, KW); bias (C,); out (B, C, *size).
+    g (B, O, OH, OW); weight (O, C/groups, KH, KW); bias (C,); out (B, C, *size), with channels last
+    in memory if `last`.
     """
-    g, weight = np.ascontiguousarray(g), np.ascontiguousarray(weight)
+    weight = np.ascontiguousarray(weight)
     images, outputs = g.shape[:2]
     thin, kernel = weight.shape[1], weight.shape[2:]
     channels = thin * groups
-    out = empty((images, channels, *size), g.dtype)
+    shape = (images, channels, *size)
+    if _is_special(shape, weight.shape, g.shape[2:], geometry, groups):
+        return _spread_special(g, weight, bias, shape, geometry, groups)
+    if geometry[0] * geometry[1] > PHASES:
+        return _spread_columns(np.ascontiguousarray(g), weight, bias, shape, geometry, groups)
+    out = _images(images, channels, size, last, g.dtype)
     if not out.size:
         return out
-    if g.shape[2:] == (1, 1) and groups == 1 and _covers(out.shape, weight.shape, geometry):
-        rows = out.reshape(images, -1)
-        product(g.reshape(images, outputs), weight.reshape(outputs, -1), out=rows)
-        return out if bias is None else _plus(out, bias)
-    if _is_point(weight.shape, geometry) and size == g.shape[2:]:
-        return correlate(g, _swapped(weight, groups), bias, size, geometry, groups)
-    start = np.zeros(channels, g.dtype) if bias is None else np.ascontiguousarray(bias)
-    if thin == 1 and groups > 1:
-        run = _math.suited(kernels.depthwise_input, g)
-        run(g, weight.reshape(outputs, *kernel), start, *geometry, out)
+    turned = weight.reshape(groups, outputs // groups, thin, *kernel).swapaxes(1, 2)
+    sh, sw, ph, pw, dh, dw = geometry
+    across = [_phase(b, sw, pw, dw, kernel[1], size[1]) for b in range(min(sw, size[1]))]
+    for a in range(min(sh, size[0])):
+        up, padding_h, dilation_h, rows = _phase(a, sh, ph, dh, kernel[0], size[0])
+        for b, (left, padding_w, dilation_w, columns) in enumerate(across):
+            part = turned[:, :, :, up, left]
+            if not part.size or not g.size:
+                out[:, :, a::sh, b::sw] = 0 if bias is None else bias[:, None, None]
+                continue
+            # from the last tap to the first: a window of g in its own order
+            rest = (1, 1, padding_h, padding_w, dilation_h, dilation_w)
+            taps = part[:, :, :, ::-1, ::-1]
+            _convolve(g, taps, bias, rest, (sh, sw, a, b), (rows, columns), out)
+    return out
+
+
+def _phase(a: int, stride: int, padding: int, dilation: int, kernel: int, size: int):
+    """(taps, padding, dilation, count) of the convolution that gives outputs a, a + stride, ...
+
+    Position a + stride * r gets tap i of g[o] where a + stride * r = o * stride + i * dilation -
+    padding. Such taps are a common step apart, and with each of them o changes alike.
+    """
+    step = stride // math.gcd(stride, dilation)
+    first = next((i for i in range(step) if (a + padding - i * dilation) % stride == 0), kernel)
+    taps = slice(first, kernel, step)
+    count, apart = len(range(first, kernel, step)), step * dilation // stride
+    begin = (a + padding - first * dilation) // stride  # where tap `first` of position a looks
+    return taps, (count - 1) * apart - begin, apart, -(-(size - a) // stride)
+
+
+def _spread_special(g, weight, bias, shape, geometry, groups) -> Array:
+    """`spread` with a kernel as large as the image, and the depthwise one."""
+    g = np.ascontiguousarray(g)
+    images, outputs = g.shape[:2]
+    out = empty(shape, g.dtype)
+    if weight.shape[1] == 1 and groups > 1:
+        start = np.zeros(shape[1], g.dtype) if bias is None else np.ascontiguousarray(bias)
+        if not g.size:
+            out[...] = start[:, None, None]
+        elif out.size:
+            run = _math.suited(kernels.depthwise_input, g)
+            run(g, weight.reshape(outputs, *weight.shape[2:]), start, *geometry, out)
         return out
-    if not g.size:
+    rows = out.reshape(images, math.prod(shape[1:]))
+    product(g.reshape(images, outputs), weight.reshape(outputs, -1), out=rows)
+    return out if bias is None else _plus(out, bias)
+
+
+def _spread_columns(g, weight, bias, shape, geometry, groups) -> Array:
+    """`spread` as one product a block of images, whose columns are added into images."""
+    outputs, kernel, channels = g.shape[1], weight.shape[2:], shape[1]
+    out = empty(shape, g.dtype)
+    start = np.zeros(channels, g.dtype) if bias is None else np.ascontiguousarray(bias)
+    if not g.size or not out.size:
         out[...] = start[:, None, None]
         return out
     depth = channels * kernel[0] * kernel[1]
     matrix = weight.reshape(groups, outputs // groups, -1).swapaxes(1, 2)
     sh, sw, ph, pw, dh, dw = geometry
-    for s, e, top, bottom in blocks(images, g.shape[2:], depth):
+    for s, e, top, bottom in blocks(len(g), g.shape[2:], depth):
         rows = _gather(g[s:e], top, bottom)  # (O, n L)
         cols = multiply(matrix, rows.reshape(groups, outputs // groups, -1))
         cols = cols.reshape(channels, *kernel, e - s, bottom - top, g.shape[3])
@@ -108,7 +186,7 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
 
     x (B, C, H, W); g (B, O, OH, OW); dweight (O, C/groups, *kernel).
     """
-    x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
+    g = np.ascontiguousarray(g)
     images, channels = x.shape[:2]
     outputs, size = g.shape[1], g.shape[2:]
     thin = channels // groups
@@ -116,80 +194,87 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
     if not g.size or not x.size or not out.size:
         out[...] = 0
         return out
-    if size == (1, 1) and groups == 1 and _covers(x.shape, out.shape, geometry):
-        product(g.reshape(images, outputs).T, x.reshape(images, -1), out=out.reshape(outputs, -1))
+    if _is_special(x.shape, out.shape, size, geometry, groups):
+        x = np.ascontiguousarray(x)
+        if thin == 1 and groups > 1:
+            run = _math.suited(kernels.depthwise_weight, g)
+            run(x, g, *geometry, out.reshape(outputs, *kernel))
+        else:
+            flat = out.reshape(outputs, -1)
+            product(g.reshape(images, outputs).T, x.reshape(images, -1), out=flat)
         return out
-    if thin == 1 and groups > 1:
-        run = _math.suited(kernels.depthwise_weight, g)
-        run(x, g, *geometry, out.reshape(outputs, *kernel))
-        return out
-    depth = channels * kernel[0] * kernel[1]
-    total = out.reshape((groups, outputs // groups, depth // groups))
-    for number, (s, e, top, bottom) in enumerate(blocks(images, size, depth)):
-        cols = columns(x[s:e], kernel, top, bottom, size[1], geometry)
-        rows = _gather(g[s:e], top, bottom).reshape(groups, outputs // groups, -1)
-        _accumulate(rows, cols.reshape(groups, depth // groups, -1), number, total)
+    last = is_last(x)
+    x = x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x)
+    lying = _is_lying(x.shape, last, (0, 0, 0, *kernel), geometry, size)
+    if lying:
+        x, g = _stood_up(x, last), _stood_up(g, False)
+        geometry, kernel = _swapped(geometry), kernel[::-1]
+    ids = blocks_of(images, *g.shape[2:], POSITIONS)
+    panels, _, width = kernels.panels_shape(0, outputs // groups, x.dtype)
+    shape = (groups, kernel[0], thin * kernel[1], panels, width)
+    runs = max(1, min(len(ids), PARTS // groups, (PARTS << 18) // math.prod(shape)))
+    runs = max(runs, min(len(ids), 2)) if groups == 1 else runs
+    parts = scratch((runs, *shape), x.dtype, "parts")
+    run = _math.suited(kernels.convolve_weight, g)
+    run(x, g, last, ids, groups, tuple(kernel), geometry, parts)
+    total = parts[0]
+    for n in range(1, runs):
+        total += parts[n]
+    total = total.reshape(groups, kernel[0], thin, kernel[1], panels * width)
+    total = total[..., : outputs // groups]
+    total = total.transpose(0, 4, 2, 3, 1) if lying else total.transpose(0, 4, 2, 1, 3)
+    out.reshape(total.shape)[...] = total
     return out
 
 
-def gradients(x: Array, weight: Array, dout: Array, geometry, groups) -> tuple[Array, Array] | None:
-    """(dx, dweight) of `correlate` in one go, sharing dout's rows; None for the special cases."""
-    if _is_special(x.shape, weight.shape, dout.shape[2:], geometry, groups) or not dout.size:
-        return None
-    x, weight, dout = (np.ascontiguousarray(a) for a in (x, weight, dout))
-    kernel, (outputs, channels) = weight.shape[2:], (len(weight), x.shape[1])
-    depth, size = channels * kernel[0] * kernel[1], dout.shape[2:]
-    matrix = weight.reshape(groups, outputs // groups, -1).swapaxes(1, 2)
-    dx, dweight = empty(x.shape, x.dtype), empty(weight.shape, x.dtype)
-    total = dweight.reshape((groups, outputs // groups, depth // groups))
-    zeros = np.zeros(channels, x.dtype)
+def _images(images: int, channels: int, size, last: bool, dtype) -> Array:
+    """A new array (B, C, H, W), with its channels last in memory if `last`."""
+    if last:
+        return empty((images, *size, channels), dtype).transpose(0, 3, 1, 2)
+    return empty((images, channels, *size), dtype)
+
+
+def _is_lying(shape, last, weight, geometry: Geometry, size) -> bool:
+    """Whether all is one row high: it is computed as one column, which needs no spreading out."""
+    height = shape[1] if last else shape[2]
+    return height == 1 and weight[3] == 1 and size[0] == 1 and geometry[2] == 0
+
+
+def _stood_up(x: Array, last: bool) -> Array:
+    shape = (len(x), x.shape[2], 1, x.shape[3]) if last else (*x.shape[:2], x.shape[3], 1)
+    return x.reshape(shape)
+
+
+def _swapped(geometry: Geometry) -> Geometry:
     sh, sw, ph, pw, dh, dw = geometry
-    for number, (s, e, top, bottom) in enumerate(blocks(len(x), size, depth)):
-        rows = _gather(dout[s:e], top, bottom).reshape(groups, outputs // groups, -1)
-        cols = columns(x[s:e], kernel, top, bottom, size[1], geometry)
-        _accumulate(rows, cols.reshape(groups, depth // groups, -1), number, total)
-        # the columns of x are no longer needed: those of dx take their place
-        multiply(matrix, rows, cols.reshape(groups, depth // groups, -1))
-        add_back(cols, zeros, top == 0, (sh, sw, ph - top * sh, pw, dh, dw), dx[s:e])
-    return dx, dweight
+    return sw, sh, pw, ph, dw, dh
 
 
-def spread_gradients(
-    g: Array, weight: Array, dout: Array, geometry, groups
-) -> tuple[Array, Array] | None:
-    """(dg, dweight) of `spread` in one go, sharing dout's columns; None for the special cases."""
-    if _is_special(dout.shape, weight.shape, g.shape[2:], geometry, groups) or not g.size:
-        return None
-    g, weight, dout = (np.ascontiguousarray(a) for a in (g, weight, dout))
-    kernel, (outputs, channels) = weight.shape[2:], (len(weight), dout.shape[1])
-    depth, size = channels * kernel[0] * kernel[1], g.shape[2:]
-    matrix = weight.reshape(groups, outputs // groups, -1)
-    dg, dweight = empty(g.shape, g.dtype), empty(weight.shape, g.dtype)
-    total = dweight.reshape((groups, outputs // groups, depth // groups))
-    zeros = np.zeros(outputs, g.dtype)
-    for number, (s, e, top, bottom) in enumerate(blocks(len(g), size, depth)):
-        cols = columns(dout[s:e], kernel, top, bottom, size[1], geometry)
-        cols = cols.reshape(groups, depth // groups, -1)
-        rows = _gather(g[s:e], top, bottom).reshape(groups, outputs // groups, -1)
-        _accumulate(rows, cols, number, total)
-        result = multiply(matrix, cols).reshape(outputs, 1, 1, e - s, bottom - top, size[1])
-        add_back(result, zeros, top == 0, (1, 1, -top, 0, 1, 1), dg[s:e])
-    return dg, dweight
+@lru_cache(maxsize=256)
+def blocks_of(images: int, rows: int, across: int, most: int = POSITIONS) -> Array:
+    """(n, 4): first image, last, first row of outputs, last, of blocks of some `most` positions.
+
+    Their number is even where it can be, for two threads.
+    """
+    one = rows * across
+    if one <= 2 * most:
+        count = -(-images // max(1, most // one))
+        count = max(1, min(images, -(-count // 4) * 4))
+        ends = [k * images // count for k in range(count + 1)]
+        found = [(s, e, 0, rows) for s, e in pairwise(ends)]
+    else:
+        count = min(rows, -(-one // (2 * most)))
+        ends = [k * rows // count for k in range(count + 1)]
+        found = [(b, b + 1, s, e) for b in range(images) for s, e in pairwise(ends)]
+    made = np.array(found, np.int64).reshape(-1, 4)
+    made.flags.writeable = False
+    return made
 
 
 def _is_special(image, weight, size, geometry, groups) -> bool:
-    """Whether `correlate` and its gradients do without columns."""
+    """Whether one of the cases that `kernels.convolve` is not for."""
     whole = tuple(size) == (1, 1) and groups == 1 and _covers(image, weight, geometry)
-    thin = weight[1] == 1 and groups > 1
-    return whole or thin or _is_point(weight, geometry)
-
-
-def _accumulate(rows: Array, cols: Array, number: int, total: Array) -> None:
-    """total (G, O/G, K) += rows @ cols^T, or = in the first block."""
-    if number:
-        total += multiply(rows, cols.swapaxes(1, 2))
-    else:
-        multiply(rows, cols.swapaxes(1, 2), total)
+    return whole or (weight[1] == 1 and groups > 1)
 
 
 class _Scratch(threading.local):
@@ -226,12 +311,6 @@ def blocks(images: int, size: tuple[int, int], depth: int) -> Iterator[tuple[int
                 yield b, b + 1, k * rows // count, (k + 1) * rows // count
 
 
-def columns(x: Array, kernel, top: int, bottom: int, across: int, geometry: Geometry) -> Array:
-    """The windows of x (B, C, H, W) for output rows top … bottom-1: (C, KH, KW, B, rows, OW)."""
-    shape = (x.shape[1], *kernel, len(x), bottom - top, across)
-    return fill_columns(x, top, geometry, scratch(shape, x.dtype, "columns"))
-
-
 def fill_columns(x: Array, top: int, geometry: Geometry, cols: Array) -> Array:
     """cols (C, KH, KW, B, rows, OW), filled with the windows of x for output rows from `top` on."""
     sh, sw, ph, pw, dh, dw = geometry
@@ -264,17 +343,6 @@ def add_back(cols: Array, bias: Array, begin: bool, geometry: Geometry, out: Arr
 def _covers(image, weight, geometry: Geometry) -> bool:
     """Whether the kernel is as large as the image and lies on it once."""
     return image[2:] == weight[2:] and geometry[2:] == (0, 0, 1, 1)
-
-
-def _is_point(weight, geometry: Geometry) -> bool:
-    return weight[2:] == (1, 1) and geometry[:4] == (1, 1, 0, 0)
-
-
-def _swapped(weight: Array, groups: int) -> Array:
-    """(O, C/G, 1, 1) -> (C, O/G, 1, 1), each group transposed."""
-    outputs, thin = weight.shape[:2]
-    turned = weight.reshape(groups, outputs // groups, thin).swapaxes(1, 2)
-    return turned.reshape(groups * thin, outputs // groups, 1, 1)
 
 
 def _plus(out: Array, bias: Array) -> Array:

@@ -63,8 +63,8 @@ class Conv(Op):
         dbias[o]           = sum_{b, r} dout[b, o, r]
 
     dx is the transposed convolution of dout, dweight the correlation of x with dout. Computed as
-    one matrix product a block of images, with the windows as columns (im2col: Chellapilla, Puri &
-    Simard 2006).
+    matrix products over windows (im2col: Chellapilla, Puri & Simard 2006) that are laid out piece
+    by piece in cache (Cho & Brand 2017, arXiv:1706.06873).
 
     Shapes: x (B, C, *S), weight (O, C/G, *K), bias (O,) or None, out (B, O, *size);
     size = (S + padding before and after - dilation * (K - 1) - 1) // stride + 1.
@@ -84,14 +84,13 @@ class Conv(Op):
         x, weight = saved
         rest = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         dbias = channel_sums(dout) if needs[2] else None
-        if needs[0] and needs[1] and isinstance(dout, np.ndarray):
-            found = _conv.gradients(
-                lifted(x), lifted(weight), lifted(dout), geometry(stride, padding, dilation), groups
-            )
-            if found is not None:
-                return found[0].reshape(x.shape), found[1].reshape(weight.shape), dbias
         dx = dweight = None
-        if needs[0]:
+        if needs[0] and isinstance(dout, np.ndarray):  # in memory as x lies
+            image = lifted(x)
+            parts = geometry(stride, padding, dilation), groups, _conv.is_last(image)
+            dx = _conv.spread(lifted(dout), lifted(weight), None, image.shape[2:], *parts)
+            dx = dx.reshape(x.shape)
+        elif needs[0]:
             dx = _math.applied(ConvTranspose, dout, weight, None, size=x.shape[2:], **rest)
         if needs[1]:
             dweight = _math.applied(ConvWeight, x, dout, kernel=weight.shape[2:], **rest)
@@ -136,12 +135,6 @@ class ConvTranspose(Op):
         x, weight = saved
         rest = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         dbias = channel_sums(dout) if needs[2] else None
-        if needs[0] and needs[1] and isinstance(dout, np.ndarray):
-            found = _conv.spread_gradients(
-                lifted(x), lifted(weight), lifted(dout), geometry(stride, padding, dilation), groups
-            )
-            if found is not None:
-                return found[0].reshape(x.shape), found[1].reshape(weight.shape), dbias
         dx = dweight = None
         if needs[0]:
             dx = _math.applied(Conv, dout, weight, None, size=x.shape[2:], **rest)

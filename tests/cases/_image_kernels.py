@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from minidl.kernels import panels_shape
+from minidl.ops._conv import blocks_of
 from minidl.ops.pool import windows
 from minidl.testing.kernels import KernelCase
 
@@ -62,6 +64,59 @@ def depthwise_input(rng, dtype):
 def depthwise_weight(rng, dtype):
     for x, weight, y, geometry in _depthwise(rng, dtype):
         yield KernelCase([x, y, *geometry], outputs=[weight], note=f"{geometry}")
+
+
+# (images, channels, axes, outputs, kernel, groups, (sh, sw, ph, pw, dh, dw))
+CONVOLUTIONS = (
+    (0, 2, (3, 3), 3, (2, 2), 1, (1, 1, 0, 0, 1, 1)),
+    (1, 1, (1, 1), 1, (1, 1), 1, (1, 1, 0, 0, 1, 1)),
+    (3, 5, (7, 9), 9, (3, 3), 1, (1, 1, 1, 1, 1, 1)),
+    (5, 40, (5, 4), 35, (3, 2), 1, (2, 1, 1, 0, 1, 2)),  # channels in two turns
+    (3, 6, (9, 11), 4, (2, 3), 2, (3, 2, 2, 1, 2, 3)),
+    (2, 3, (6, 1), 2, (3, 1), 1, (1, 1, -1, 0, 1, 1)),  # a column, from its second row on
+    (2, 2, (4, 4), 3, (5, 5), 1, (1, 1, 4, 4, 1, 1)),  # windows without any of the image
+    (2, 2, (34, 40), 3, (3, 3), 1, (1, 1, 1, 1, 1, 1)),  # blocks of rows
+)
+
+
+def _convolutions(rng, dtype):
+    for images, channels, axes, outputs, kernel, groups, geometry in CONVOLUTIONS:
+        sh, sw, ph, pw, dh, dw = geometry
+        size = (
+            (axes[0] + 2 * ph - dh * (kernel[0] - 1) - 1) // sh + 1,
+            (axes[1] + 2 * pw - dw * (kernel[1] - 1) - 1) // sw + 1,
+        )
+        for last in (False, True):
+            shape = (images, *axes, channels) if last else (images, channels, *axes)
+            weight = (groups, outputs // groups, channels // groups, *kernel)
+            note = f"{axes} {kernel} {geometry}, channels last: {last}"
+            yield normal(rng, shape, dtype), last, normal(rng, weight, dtype), size, geometry, note
+
+
+def convolve(rng, dtype):
+    for x, last, weight, size, geometry, note in _convolutions(rng, dtype):
+        outputs = weight.shape[0] * weight.shape[1]
+        bias, blocks = normal(rng, outputs, dtype), blocks_of(len(x), *size)
+        for steps in ((1, 1, 0, 0), (2, 3, 1, 2)):
+            area = (steps[0] * size[0], steps[1] * size[1])
+            out = np.zeros((len(x), *area, outputs) if last else (len(x), outputs, *area), dtype)
+            inputs = [x, last, weight, bias, blocks, geometry, steps, size, last]
+            if steps == (1, 1, 0, 0):
+                yield KernelCase(inputs, outputs=[out], note=note)
+            else:  # what lies between the steps stays
+                yield KernelCase(inputs, state=[out], note=f"{note}, {steps}")
+
+
+def convolve_weight(rng, dtype):
+    for x, last, weight, size, geometry, note in _convolutions(rng, dtype):
+        groups, outputs, channels, *kernel = weight.shape
+        dout = normal(rng, (len(x), groups * outputs, *size), dtype)
+        panels, _, width = panels_shape(0, outputs, dtype)
+        blocks = blocks_of(len(x), *size)
+        shape = (1, groups, kernel[0], channels * kernel[1], panels, width)
+        if len(x):
+            inputs = [x, dout, last, blocks, groups, tuple(kernel), geometry]
+            yield KernelCase(inputs, outputs=[np.empty(shape, dtype)], note=note)
 
 
 # (planes, axes, output's axes, (kh, kw, sh, sw, ph, pw, dh, dw))
@@ -136,6 +191,8 @@ CASES = {
     "avg_pool_backward": avg_pool_backward,
     "avg_pool_forward": avg_pool_forward,
     "col2im": col2im,
+    "convolve": convolve,
+    "convolve_weight": convolve_weight,
     "depthwise_forward": depthwise_forward,
     "depthwise_input": depthwise_input,
     "depthwise_weight": depthwise_weight,

@@ -1,5 +1,6 @@
 """Convolutions and windows against loops written from the definitions, and against torch."""
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 import minidl
 import minidl.nn.functional as F
 from minidl import Tensor
-from minidl.ops import _conv
+from minidl.ops import _conv, _math
 
 
 def naive_conv(x, weight, bias, stride, padding, dilation, groups):
@@ -59,8 +60,21 @@ geometries = st.fixed_dictionaries({
     "outputs": st.integers(1, 2), "axes": st.tuples(st.integers(1, 7), st.integers(1, 7)),
     "kernel": pairs, "stride": pairs, "dilation": pairs,
     "padding": st.tuples(st.integers(0, 3), st.integers(0, 3)),
-    "block": st.sampled_from([1, 40, 1 << 21]),  # also many blocks: of rows, and of images
+    "block": st.sampled_from([1, 9, 512]),  # positions: also many blocks, of rows, and of images
+    "phases": st.sampled_from([0, 9]), "compiled": st.booleans(),
 })  # fmt: skip
+
+
+@contextlib.contextmanager
+def ways(g):
+    """Other sizes of blocks, transposed convolutions by columns, kernels for small arrays too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_conv, "POSITIONS", g["block"])
+        patch.setattr(_conv, "BLOCK", g["block"])
+        patch.setattr(_conv, "PHASES", g["phases"])
+        if g["compiled"]:
+            patch.setattr(_math, "suited", lambda kernel, array: kernel)
+        yield
 
 
 @settings(max_examples=120, deadline=None)
@@ -74,14 +88,11 @@ def test_conv2d_is_its_definition(g, seed):
     x = rng.standard_normal((g["images"], groups * g["inputs"], *g["axes"]))
     weight = rng.standard_normal((groups * g["outputs"], g["inputs"], *g["kernel"]))
     bias = rng.standard_normal(len(weight))
-    before, _conv.BLOCK = _conv.BLOCK, g["block"]
-    try:
+    with ways(g):
         args = [Tensor(a.copy(), True) for a in (x, weight, bias)]
         out = F.conv2d(*args, groups=groups, **rest)
         dout = rng.standard_normal(out.shape)
         out.backward(Tensor(dout))
-    finally:
-        _conv.BLOCK = before
     expected = naive_conv(x, weight, bias, groups=groups, **rest)
     np.testing.assert_allclose(out.detach().numpy(), expected, rtol=1e-10, atol=1e-10)
     # the gradient in each argument is linear in dout: <dout, conv(direction)> = <gradient, .>
@@ -112,12 +123,9 @@ def test_conv_transpose2d_is_its_definition(g, seed):
         return
     if 0 in expected.shape[2:]:
         return
-    before, _conv.BLOCK = _conv.BLOCK, g["block"]
-    try:
+    with ways(g):
         args = [Tensor(a) for a in (x, weight, bias)]
         out = F.conv_transpose2d(*args, output_padding=extra, groups=groups, **rest)
-    finally:
-        _conv.BLOCK = before
     np.testing.assert_allclose(out.numpy(), expected, rtol=1e-10, atol=1e-10)
 
 

@@ -1,0 +1,404 @@
+"""Convolutions and their gradients in the weight as matrix products over windows.
+
+Memory-efficient convolution (Cho & Brand 2017, arXiv:1706.06873): images are spread out along their
+width alone,
+
+    wide[b, (c, j), (h, t)] = x[b, c, h, t * sw + j * dw - pw],        0 outside the image
+
+KW times the image instead of KH * KW times. Tap row i then looks at wide from row i * dh on, and
+all positions of an image follow one another in memory, whatever kernel and dilation are; with a
+step the rows of each remainder of h / sh stand together. Work goes by blocks (some images, or some
+rows of one) whose parts stay in the second-level cache, and through them by panels of 32 positions
+that stay in the first, for the products in registers of `_tile`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minidl.kernels._jit import _Compilable, helper, kernel, piece, prange
+from minidl.kernels._tile import tile
+from minidl.kernels.conv import span_ref
+
+_DEPTH = 128  # weights of an output that are multiplied at once: panels of 16 KB
+_ROWS = 8  # of a tile
+
+
+@helper
+def _channels_at_once(channels, taps):
+    """Channels of a chunk: alike in size, of about _DEPTH weights."""
+    most = max(1, _DEPTH // taps)
+    count = (channels + most - 1) // most
+    return (channels + count - 1) // count
+
+
+def images_first(x, last):
+    """A view (B, C, H, W) of x, which is that or (last) (B, H, W, C)."""
+    return x.transpose(0, 3, 1, 2) if last else x
+
+
+def taps_ref(x, size, kernel, geometry):
+    """(i, j, outputs, windows) of every tap: the part of x (B, C, H, W) that it sees."""
+    sh, sw, ph, pw, dh, dw = geometry
+    for i in range(kernel[0]):
+        rows, sources = span_ref(i, sh, ph, dh, x.shape[2], size[0])
+        for j in range(kernel[1]):
+            across, taken = span_ref(j, sw, pw, dw, x.shape[3], size[1])
+            yield i, j, (..., rows, across), x[:, :, sources, taken]
+
+
+def _move(source, s, target, t):
+    """What the code below computes: target[t : t + width] = source[s : s + width], one vector."""
+
+
+class _Move(_Compilable):
+    """LLVM code: of a loop of fixed length Numba makes tests for overlap, longer than the copy."""
+
+    def dispatcher(self) -> Any:
+        if self._dispatcher is None:
+            from numba.core import types
+            from numba.extending import intrinsic
+
+            @intrinsic
+            def move(typing_context, source, s, target, t):
+                return types.void(source, types.intp, target, types.intp), _generate
+
+            self._dispatcher = move
+        return self._dispatcher
+
+
+def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    from llvmlite import ir
+
+    number = context.get_data_type(signature.args[0].dtype)
+    size = 4 if isinstance(number, ir.FloatType) else 8
+    vector = ir.VectorType(number, 64 // size).as_pointer()
+    places = []
+    for i in (0, 2):
+        array = context.make_array(signature.args[i])(context, builder, arguments[i])
+        place = builder.gep(array.data, [arguments[i + 1]])
+        places.append(builder.bitcast(place, vector))
+    value = builder.load(places[0])
+    value.align = size
+    builder.store(value, places[1]).align = size
+    return context.get_dummy_value()
+
+
+move: Any = _Move(_move, ("contract",), inline=True)
+
+
+@piece
+def _pad(x, last, b, first, top, left, padded):
+    """padded (C, Hp, sw, Wp), 0 around: channels from `first` of image b, from (top, left) on.
+
+    Columns w = u * sw + step stand at [step, u], so that every tap finds its own side by side.
+    """
+    channels, height, steps, width = padded.shape
+    if last:
+        rows, across = x.shape[1], x.shape[2]
+    else:
+        rows, across = x.shape[2], x.shape[3]
+    start, stop = max(0, -left), min(width * steps, across - left)
+    if stop <= start:
+        return
+    for h in range(max(0, -top), min(height, rows - top)):
+        if last:
+            for w in range(start, stop):
+                source = x[b, h + top, w + left, first : first + channels]
+                for c in range(channels):
+                    padded[c, h, w % steps, w // steps] = source[c]
+            continue
+        for c in range(channels):
+            row = x[b, first + c, h + top]
+            for step in range(steps):
+                begin = (start - step + steps - 1) // steps if start > step else 0
+                end = (stop - step + steps - 1) // steps
+                if end <= begin:
+                    continue
+                source, target = row[begin * steps + step + left :], padded[c, h, step, begin:end]
+                if steps == 1:
+                    for u in range(target.size):
+                        target[u] = source[u]
+                elif steps == 2:
+                    for u in range(target.size):
+                        target[u] = source[2 * u]
+                else:
+                    for u in range(target.size):
+                        target[u] = source[steps * u]
+
+
+@piece
+def _widen(padded, taps, sh, dh, dw, across, wide):
+    """wide (C * KW, B, L) of padded (B, C, Hp, sw, Wp): rows h = r * sh + step, by step.
+
+    Whole vectors are copied: what is too much the next row writes over, and what lies behind the
+    last row is never looked at.
+    """
+    images, channels, height, steps, width = padded.shape
+    lanes = 64 // padded.itemsize
+    rows = (height + sh - 1) // sh
+    source, target = padded.reshape(padded.size), wide.reshape(wide.size)
+    for k in range(wide.shape[0]):
+        c, j = k // taps, k % taps
+        column = (j * dw) % steps * width + j * dw // steps
+        for b in range(images):
+            place = (k * images + b) * wide.shape[2]
+            if steps == 1 and sh == 1 and across == width:  # one tap: rows follow one another
+                begin = (b * channels + c) * height * width
+                for t in range(0, height * width, lanes):
+                    move(source, begin + t, target, place + t)
+                continue
+            for step in range(min(sh, height)):
+                for h in range(step, height, sh):
+                    begin = ((b * channels + c) * height + h) * steps * width + column
+                    for t in range(0, across, lanes):
+                        move(source, begin + t, target, place + t)
+                    place += across
+                place += (rows - (height - step + sh - 1) // sh) * across
+
+
+@helper
+def _offset(i, sh, dh, rows, across):
+    """Where tap row i begins in an image of `wide`."""
+    return ((i * dh) % sh * rows + i * dh // sh) * across
+
+
+@piece
+def _pack(wide, channels, q, count, positions, kernel_h, taps, sh, dh, rows, across, begins, panel):
+    """panel (C * KH * KW, width), flat: the windows of `count` positions from q on, of all images.
+
+    As in `_widen` whole vectors are copied, and the following image's, or row's, write over what
+    is too much; begins (width, 2) notes where each image's positions come from and go to.
+    """
+    lanes = 64 // wide.itemsize
+    parts, t = 0, 0
+    while t < count:
+        b, s = q // positions, q % positions
+        begins[parts, 0], begins[parts, 1] = b * wide.shape[2] + s, t
+        parts += 1
+        many = min(count - t, positions - s)
+        t += many
+        q += many
+    source, row = wide.reshape(wide.size), 0
+    length = wide.shape[1] * wide.shape[2]
+    for c in range(channels):
+        for i in range(kernel_h):
+            start = c * taps * length + _offset(i, sh, dh, rows, across)
+            for _ in range(taps):
+                for n in range(parts):
+                    come, go = start + begins[n, 0], row + begins[n, 1]
+                    move(source, come, panel, go)
+                    move(source, come + lanes, panel, go + lanes)
+                start += length
+                row += 2 * lanes
+
+
+@piece
+def _put(total, bias, last, b, first_out, top, rows, across, steps, q, out):
+    """One image's positions of total (O, ·), from q on, with bias, to their places in out."""
+    row_step, column_step, row_start, column_start = steps
+    outputs = total.shape[0]
+    if last:
+        for r in range(rows):
+            h = (top + r) * row_step + row_start
+            for t in range(across):
+                target = out[b, h, t * column_step + column_start, first_out:]
+                for o in range(outputs):
+                    target[o] = total[o, q + r * across + t] + bias[first_out + o]
+        return
+    for o in range(outputs):
+        start = bias[first_out + o]
+        if row_step == 1 and column_step == 1 and across == out.shape[3]:
+            plane = out[b, first_out + o].reshape(out.shape[2] * out.shape[3])
+            begin = top * across
+            target, source = plane[begin : begin + rows * across], total[o, q : q + rows * across]
+            for t in range(target.size):
+                target[t] = source[t] + start
+            continue
+        for r in range(rows):
+            source = total[o, q + r * across : q + (r + 1) * across]
+            target = out[b, first_out + o, (top + r) * row_step + row_start, column_start:]
+            if column_step == 1:
+                for t in range(source.size):
+                    target[t] = source[t] + start
+            elif column_step == 2:
+                for t in range(source.size):
+                    target[2 * t] = source[t] + start
+            else:
+                for t in range(source.size):
+                    target[column_step * t] = source[t] + start
+
+
+@piece
+def _room(images, channels, height, width, taps, sh, sw, across, x):
+    """(padded, wide) for so many images: zeros, and junk with room for a vector too much."""
+    columns = (width + sw - 1) // sw
+    lines = (height + sh - 1) // sh * min(sh, height)
+    slack = 256 // x.itemsize
+    padded = np.zeros(images * channels * height * sw * columns + slack, x.dtype)
+    wide = np.empty(channels * taps * images * lines * across + slack, x.dtype)
+    return padded, wide
+
+
+@piece
+def _convolve_block(x, last, weight, bias, block, group, geometry, steps, across, out_last, out):
+    outputs, channels, kernel_h, taps = weight.shape[1:]
+    sh, sw, ph, pw, dh, dw = geometry
+    images, top, rows = block[1] - block[0], block[2], block[3] - block[2]
+    height = (rows - 1) * sh + (kernel_h - 1) * dh + 1
+    width = (across - 1) * sw + (taps - 1) * dw + 1
+    columns, planes = (width + sw - 1) // sw, (height + sh - 1) // sh
+    length = planes * min(sh, height) * across
+    lanes = 128 // x.itemsize
+    most = _channels_at_once(channels, kernel_h * taps)
+    positions = rows * across
+    panels = (images * positions + lanes - 1) // lanes
+    padded, wide = _room(images, most, height, width, taps, sh, sw, across, x)
+    panel = np.zeros((most * kernel_h * taps + 2) * lanes, x.dtype)
+    begins = np.empty((lanes, 2), np.int64)
+    total = np.empty((outputs, panels * lanes), x.dtype)
+    matrix = weight[group].reshape(outputs, channels * kernel_h * taps)
+    for first in range(0, channels, most):
+        many = min(most, channels - first)
+        depth = many * kernel_h * taps
+        start = first * kernel_h * taps
+        size = images * many * height * sw * columns
+        image = padded[:size].reshape(images, many, height, sw, columns)
+        spread = wide[: many * taps * images * length].reshape(many * taps, images, length)
+        for b in range(images):
+            _pad(x, last, block[0] + b, group * channels + first, top * sh - ph, -pw, image[b])
+        _widen(image, taps, sh, dh, dw, across, spread)
+        for p in range(panels):
+            q = p * lanes
+            count = min(lanes, images * positions - q)
+            _pack(
+                spread, many, q, count, positions, kernel_h, taps, sh, dh, planes, across, begins,
+                panel,
+            )
+            windows = panel[: depth * lanes].reshape(depth, lanes)
+            for o in range(0, outputs, _ROWS):
+                n = min(_ROWS, outputs - o)
+                a = matrix[o : o + n, start : start + depth]
+                tile(a, windows, n, first > 0, total[o : o + n, q : q + lanes])
+    for b in range(images):
+        _put(
+            total, bias, out_last, block[0] + b, group * outputs, top, rows, across, steps,
+            b * positions, out,
+        )
+
+
+def convolve_ref(x, last, weight, bias, blocks, geometry, steps, size, out_last, out):
+    x, out = images_first(x, last), images_first(out, out_last)
+    groups, outputs, channels = weight.shape[:3]
+    rows, across, top, left = steps
+    target = out[:, :, top::rows, left::across][:, :, : size[0], : size[1]]
+    total = np.zeros(target.shape, x.dtype)
+    for i, j, here, seen in taps_ref(x, size, weight.shape[3:], geometry):
+        for g in range(groups):
+            o, c = slice(g * outputs, (g + 1) * outputs), slice(g * channels, (g + 1) * channels)
+            part = total[:, o][here]
+            part += np.einsum("oc,bchw->bohw", weight[g, :, :, i, j], seen[:, c], optimize=True)
+    target[:] = total + bias[:, None, None]
+
+
+@kernel(reference=convolve_ref, parallel=True, serial_below=2_000)
+def convolve(x, last, weight, bias, blocks, geometry, steps, size, out_last, out):
+    """x (B, C, H, W), or (B, H, W, C) if last; weight (G, O/G, C/G, KH, KW); bias (O,); out as x.
+
+    blocks (n, 4): first image, last, first row of outputs, last. Output position (r, t) of `size`
+    goes to out's (r * steps[0] + steps[2], t * steps[1] + steps[3]); others are left as they are.
+    """
+    count = len(blocks)
+    for p in prange(count * weight.shape[0]):
+        _convolve_block(
+            x, last, weight, bias, blocks[p % count], p // count, geometry, steps, size[1],
+            out_last, out,
+        )
+
+
+@piece
+def _turn(dout, b, first, outputs, start, turned):
+    """turned (panels, P, width): image b's outputs at P positions from `start` on, as rows."""
+    width, size = turned.shape[2], turned.shape[1]
+    for o in range(outputs):
+        plane = dout[b, first + o].reshape(dout.shape[2] * dout.shape[3])
+        source, target = plane[start : start + size], turned[o // width, :, o % width]
+        for q in range(source.size):
+            target[q] = source[q]
+
+
+@piece
+def _weight_block(x, dout, last, block, group, outputs, kernel, geometry, dweight, begin):
+    """dweight (KH, C * KW, panels, width), += the block's part, or = if begin."""
+    kernel_h, taps = kernel
+    sh, sw, ph, pw, dh, dw = geometry
+    channels = dweight.shape[1] // taps
+    images, top, rows = block[1] - block[0], block[2], block[3] - block[2]
+    across = dout.shape[3]
+    height = (rows - 1) * sh + (kernel_h - 1) * dh + 1
+    width = (across - 1) * sw + (taps - 1) * dw + 1
+    columns, planes = (width + sw - 1) // sw, (height + sh - 1) // sh
+    length = planes * min(sh, height) * across
+    most = _channels_at_once(channels, taps)
+    positions = rows * across
+    padded, wide = _room(images, most, height, width, taps, sh, sw, across, x)
+    turned = np.zeros((dweight.shape[2], images * positions, dweight.shape[3]), x.dtype)
+    for b in range(images):
+        part = turned[:, b * positions : (b + 1) * positions]
+        _turn(dout, block[0] + b, group * outputs, outputs, top * across, part)
+    # where an image's positions follow those of the one before, both are one sum
+    whole = images if length == positions else 1
+    for first in range(0, channels, most):
+        many = min(most, channels - first)
+        size = images * many * height * sw * columns
+        image = padded[:size].reshape(images, many, height, sw, columns)
+        spread = wide[: many * taps * images * length].reshape(many * taps, images, length)
+        for b in range(images):
+            _pad(x, last, block[0] + b, group * channels + first, top * sh - ph, -pw, image[b])
+        _widen(image, taps, sh, dh, dw, across, spread)
+        flat = spread.reshape(many * taps, images * length)
+        for p in range(turned.shape[0]):
+            for i in range(kernel_h):
+                start = _offset(i, sh, dh, planes, across)
+                for k in range(0, many * taps, _ROWS):
+                    n = min(_ROWS, many * taps - k)
+                    c = dweight[i, first * taps + k : first * taps + k + n, p]
+                    add = not begin
+                    for b in range(0, images, whole):
+                        s = b * length + start
+                        a = flat[k : k + n, s : s + whole * positions]
+                        tile(a, turned[p, b * positions : (b + whole) * positions], n, add, c)
+                        add = True
+
+
+def convolve_weight_ref(x, dout, last, blocks, groups, kernel, geometry, parts):
+    x = images_first(x, last)
+    channels, outputs = x.shape[1] // groups, dout.shape[1] // groups
+    parts[:] = 0
+    width = parts.shape[4] * parts.shape[5]
+    total = np.zeros((groups, kernel[0], channels, kernel[1], width), x.dtype)
+    for i, j, here, seen in taps_ref(x, dout.shape[2:], kernel, geometry):
+        for g in range(groups):
+            o, c = slice(g * outputs, (g + 1) * outputs), slice(g * channels, (g + 1) * channels)
+            total[g, i, :, j, :outputs] = np.einsum(
+                "bchw,bohw->co", seen[:, c], dout[:, o][here], optimize=True
+            )
+    parts[0] = total.reshape(parts.shape[1:])
+
+
+@kernel(reference=convolve_weight_ref, parallel=True, serial_below=2_000)
+def convolve_weight(x, dout, last, blocks, groups, kernel, geometry, parts):
+    """x (B, C, H, W), or (B, H, W, C) if last; dout (B, O, OH, OW); blocks as in `convolve`.
+
+    parts (n, G, KH, C/G * KW, panels, width): the gradient in the weight, in n sums over equally
+    many blocks, with the outputs of a group last.
+    """
+    count, runs = len(blocks), parts.shape[0]
+    outputs = dout.shape[1] // groups
+    for p in prange(runs * groups):
+        n, g = p // groups, p % groups
+        first = n * count // runs
+        for k in range(first, (n + 1) * count // runs):
+            _weight_block(
+                x, dout, last, blocks[k], g, outputs, kernel, geometry, parts[n, g], k == first
+            )
