@@ -8,9 +8,13 @@ import numpy as np
 
 from minidl.kernels._jit import kernel, piece, prange
 from minidl.kernels._pieces import count_pieces, piece_bounds, rows_a_piece
+from minidl.kernels._prefetch import prefetch
 
 _PIECE = 16_384  # elements
 _COLUMNS = 16  # a cache line of float32: two threads never write into one line
+_SERIAL_BELOW = 50_000  # 1,024 rows of 64: read in 8.6 µs serial, 5.8 on two cores
+_AHEAD = 8  # rows: scattered rows are asked for this long before their turn
+_LINE = 16  # elements in a cache line of 64 bytes; of float64 every second line is asked for
 _DIGIT = 11  # bits a pass of the radix sort looks at; its 2,048 counters stay in first-level cache
 
 
@@ -20,13 +24,17 @@ def gather_rows_ref(table, ids, out):
 
 @piece
 def _gather(table, ids, out):
+    width = out.shape[1]
     for i in range(ids.size):
+        ahead = ids[min(i + _AHEAD, ids.size - 1)] * width
+        for d in range(0, width, _LINE):
+            prefetch(table, ahead + d)
         source, target = table[ids[i]], out[i]
         for d in range(source.size):
             target[d] = source[d]
 
 
-@kernel(reference=gather_rows_ref, parallel=True, serial_below=1_000_000, size_of="out")
+@kernel(reference=gather_rows_ref, parallel=True, serial_below=_SERIAL_BELOW, size_of="out")
 def gather_rows(table, ids, out):
     """table (V, D); ids (N,); out (N, D).  out = table[ids]."""
     step = rows_a_piece(table.shape[1], _PIECE)
@@ -142,7 +150,7 @@ def _segment_sums(values, order, starts, first, out):
             out[j, d] = total[d]
 
 
-@kernel(reference=segment_sum_rows_ref, parallel=True, serial_below=1_000_000)
+@kernel(reference=segment_sum_rows_ref, parallel=True, serial_below=_SERIAL_BELOW)
 def segment_sum_rows(values, order, starts, out):
     """values (N, D); order (N,), starts (>= m+1,) of `group_ids`; out (m, D).
 
