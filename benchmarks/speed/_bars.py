@@ -32,6 +32,7 @@ class Bar(NamedTuple):
 
 
 def bars(rows: list[Row]) -> list[Bar]:
+    rows = [row for row in rows if "minidl" in row["libraries"]]
     listed = [row for row in rows if not row["drawn"]]
     others = [row for row in rows if row["drawn"]]
     found = [*against_torch("1", listed), *against_best("2", listed)]

@@ -54,7 +54,7 @@ def columns(row: Row) -> dict[str, str]:
         ratios = [f"{r[peer]:.2f}" for r in row["ratios"].values() if peer in r]
         cells[f"{peer} / ours"] = " · ".join(ratios)
     cells["floor, ms"] = cells["of floor"] = ""
-    if row.get("flops"):
+    if row.get("flops") and row["ratios"]:
         cells["floor, ms"] = f"{row['flops'] / row['product_rate'] * 1e3:.3g}"
         cells["of floor"] = f"{floor_share(row):.0%}"
     for name in ("minidl", "torch"):
