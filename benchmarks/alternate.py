@@ -213,5 +213,5 @@ if __name__ == "__main__":
     try:
         _serve(*sys.argv[1:])
     except Exception as error:
-        print(json.dumps({"failed": repr(error)}), file=replies, flush=True)
+        print(json.dumps({"failed": repr(error)[:200]}), file=replies, flush=True)
         raise
