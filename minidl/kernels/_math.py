@@ -52,6 +52,26 @@ def _exp32(x):
 
 
 @helper
+def _exp_below32(x):
+    # as _exp32, for x <= 0 (or NaN): 2^n needs one factor, as what would be denormal is 0
+    low = x < f32(-87.3)
+    shifted = x * f32(1.44269504088896341) + _ROUND32
+    n = shifted - _ROUND32
+    r = x - n * f32(0.693359375)
+    r = r + n * f32(2.12194440e-4)
+    p = f32(1.9875691500e-4)
+    p = p * r + f32(1.3981999507e-3)
+    p = p * r + f32(8.3334519073e-3)
+    p = p * r + f32(4.1665795894e-2)
+    p = p * r + f32(1.6666665459e-1)
+    p = p * r + f32(5.0000001201e-1)
+    p = p * (r * r) + r + f32(1.0)
+    whole = np.int32(f32(shifted).view(np.int32) - _ROUND32_BITS)
+    y = p * np.int32(np.int32(whole + np.int32(127)) << np.int32(23)).view(np.float32)
+    return f32(0.0) if low else y
+
+
+@helper
 def _exp64(x):
     x = 710.0 if x > 710.0 else x
     x = -746.0 if x < -746.0 else x
@@ -263,6 +283,8 @@ def _unorder64(key):
 
 
 exp = by_dtype(float32=_exp32, float64=_exp64)
+exp_below = by_dtype(float32=_exp_below32, float64=_exp64)
+"""exp(x) for x <= 0, as of a softmax less its maximum; results below 1.2e-38 are 0."""
 log = by_dtype(float32=_log32, float64=_log64)
 log1p = by_dtype(float32=_log1p32, float64=_log1p64)
 """log(1 + u) for u >= 0, right for tiny u."""

@@ -19,16 +19,16 @@ class Abs(Op):
     Shapes: out as x.
     """
 
-    saves = ("sign",)
+    saves = ("x",)
 
     @staticmethod
     def forward(x):
-        return np.abs(x), (_sign(x) if x.dtype.kind == "f" else None,)
+        return np.abs(x), (x,)
 
     @staticmethod
     def backward(dout, saved, needs):
-        (sign,) = saved
-        return (dout * sign,)
+        (x,) = saved
+        return (dout * _sign(_math.values(x)),)
 
 
 class Step(Op):

@@ -6,6 +6,8 @@ from minidl import kernels
 from minidl.ops import _math
 from minidl.ops._op import Op, shape_of, sum_to
 
+_SHARED_FROM = 50_000  # elements from which the kernel shares its work
+
 
 class Add(Op):
     """Sum.
@@ -129,8 +131,11 @@ class Exp(Op):
 
     @staticmethod
     def forward(x):
-        with np.errstate(all="ignore"):
-            out = np.exp(x)
+        if _math.large(x):  # 512 x 1024: 82 µs, 242 of NumPy's
+            out = _math.run(kernels.exp_forward, x)
+        else:
+            with np.errstate(all="ignore"):
+                out = np.exp(x)
         return out, (out,)
 
     @staticmethod
@@ -217,7 +222,9 @@ class Tanh(Op):
 
     @staticmethod
     def forward(x):
-        out = np.tanh(x)
+        # NumPy's is as quick on one core: the kernel wins by its threads
+        many = _math.large(x) and x.size >= _SHARED_FROM
+        out = _math.run(kernels.tanh_forward, x) if many else np.tanh(x)
         return out, (out,)
 
     @staticmethod
