@@ -3,7 +3,8 @@
     python -m minidl describe [NAME ...]   equation, code and measured cost of an op, layer,
                                            loss, optimizer, schedule or kernel; without a name: all
     python -m minidl doctor                versions, threads, cache of kernels, and what is wrong
-    python -m minidl warmup                compile the kernels of common models, once
+    python -m minidl warmup [--for MODEL]  compile the kernels of common models, once: mlp, textcnn,
+                                           gru, lstm, sasrec, cnn, dcgan, bpr, mf; without: all
 """
 
 import argparse
@@ -23,16 +24,17 @@ def main(argv: list[str] | None = None) -> int:
         "--seconds", type=float, default=0.2, help="to spend on each measurement; 0: none"
     )
     commands.add_parser("doctor", help="versions, threads, cache, and what is wrong")
-    commands.add_parser("warmup", help="compile the kernels of common models")
+    warm = commands.add_parser("warmup", help="compile the kernels of common models")
+    warm.add_argument("--for", nargs="+", default=[], dest="models", metavar="MODEL")
     args = parser.parse_args(argv)
     if args.command == "doctor":
         from minidl.doctor import examine
 
         return examine()
     if args.command == "warmup":
-        from minidl.doctor import warmup
+        from minidl.warmup import MODELS, run
 
-        return warmup()
+        return run(MODELS, args.models)
     from minidl.describe import describe, listing
 
     if not args.names:

@@ -1,10 +1,9 @@
-"""What `python -m minidl doctor` says of this machine, and `warmup`, which compiles beforehand."""
+"""What `python -m minidl doctor` says of this machine."""
 
 import importlib.metadata
 import importlib.util
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import minidl
-from minidl import kernels, nn, optim
+from minidl import kernels
 from minidl.kernels._gemm import find_blas
 from minidl.ops._product import product
 
@@ -153,21 +152,27 @@ def _times(wrong: list[str]) -> None:
         "softmax": lambda: kernels.softmax_forward(x, out),
         "both": lambda: (product(x, x, out), kernels.softmax_forward(x, out)),
     }
-    taken: dict[str, float] = {}
+    rows: dict[str, list[float]] = {}
     try:
         for name, run in work.items():
-            row = []
+            row = rows[name] = []
             for n in sorted({1, budget}):
                 minidl.set_num_threads(n)
                 row.append(_best(run))
-            taken[name] = row[-1]
             _line(name, ", ".join(f"{seconds * 1e3:.2f} ms" for seconds in row))
     finally:
         minidl.set_num_threads(budget)
-    if taken["both"] > 2 * (taken["product"] + taken["softmax"]):
+    all_ = {name: row[-1] for name, row in rows.items()}
+    if all_["both"] > 1.5 * (all_["product"] + all_["softmax"]):
         wrong.append(
-            "a product and a kernel in turn take over twice their sum: their threads hold each "
-            "other up (is OMP_WAIT_POLICY active, or the machine busy?)"
+            "a product and a kernel in turn take over 1.5 times their sum: their threads hold each "
+            "other up (does BLAS keep threads of its own, or is the machine busy?)"
+        )
+    share = all_["product"] / rows["product"][0]
+    if budget > 1 and share > 0.9:
+        wrong.append(
+            f"a product on {budget} threads takes {share:.0%} of its time on one: the cores are "
+            "busy, or shared with other programs"
         )
 
 
@@ -180,63 +185,3 @@ def _best(run: Callable[[], Any], rounds: int = 7) -> float:
         run()
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def warmup(dtype: str = "float32") -> int:
-    """Run a step of each common kind of model, which compiles their kernels to the disk."""
-    if not kernels.ENABLED:
-        print("warmup: kernels are not compiled here (MINIDL_JIT=0 or no Numba)", file=sys.stderr)
-        return 1
-    minidl.manual_seed(0)
-    start = time.perf_counter()
-    for name, model in _models().items():
-        before = time.perf_counter()
-        module, inputs = model()
-        optimizer = optim.AdamW(module.parameters(), lr=1e-3)
-        for size in (2, 64):  # kernels have a serial and a threaded form
-            out = module(*inputs(size))
-            out = out[0] if isinstance(out, tuple) else out
-            logits = out.reshape(-1, out.shape[-1])
-            target = minidl.zeros(logits.shape[0], dtype=minidl.int64)
-            nn.functional.cross_entropy(logits, target).backward()
-            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-        print(f"  {name:14} {time.perf_counter() - before:.1f} s", flush=True)
-    print(f"all in {time.perf_counter() - start:.1f} s; they are loaded from the disk from now on")
-    return 0
-
-
-def _models() -> dict[str, Callable[[], tuple[Any, Callable[[int], tuple[Any, ...]]]]]:
-    """Name: a function giving (module, inputs by batch size)."""
-
-    def mlp() -> Any:
-        module = nn.Sequential(
-            nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.1), nn.Linear(256, 256), nn.GELU(),
-            nn.LayerNorm(256), nn.Linear(256, 10),
-        )  # fmt: skip
-        return module, lambda n: (minidl.randn(n * 16, 64),)
-
-    def convnet() -> Any:
-        module = nn.Sequential(
-            nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.LeakyReLU(0.2), nn.AvgPool2d(2),
-            nn.Flatten(), nn.Linear(32 * 16, 10),
-        )  # fmt: skip
-        return module, lambda n: (minidl.randn(n, 3, 32, 32),)
-
-    def recurrent(kind: str) -> Callable[[], Any]:
-        return lambda: (getattr(nn, kind)(32, 64), lambda n: (minidl.randn(20, n, 32),))
-
-    def transformer() -> Any:
-        module = nn.Sequential(
-            nn.Embedding(100, 64), nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
-        )
-        return module, lambda n: (minidl.randint(0, 100, (n, 32)),)
-
-    models: dict[str, Any] = {
-        "MLP": mlp, "convolutions": convnet, "LSTM": recurrent("LSTM"), "GRU": recurrent("GRU"),
-    }  # fmt: skip
-    if hasattr(nn, "TransformerEncoderLayer"):
-        models["transformer"] = transformer
-    return models

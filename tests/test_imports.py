@@ -24,7 +24,7 @@ LAYERS = (
     ("minidl.io",),
     ("minidl.data", "minidl.onnx", "minidl.train", "minidl.utils"),
     ("minidl.profiler",),
-    ("minidl.describe", "minidl.doctor", "minidl.__main__"),
+    ("minidl.describe", "minidl.doctor", "minidl.warmup", "minidl.__main__"),
     ("ecommerce",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,4 +1,5 @@
-"""The command line: python -m ecommerce demo | train | evaluate | recommend | similar | reviews.
+"""The command line: python -m ecommerce demo | train | evaluate | recommend | similar | reviews |
+warmup.
 
 Exit codes: 0 done; 1 a bar of --require was missed; 2 the command line or config file is wrong;
 3 the data, an id or a model cannot be used; 130 interrupted; 70 an error in this package.
@@ -24,6 +25,7 @@ COMMANDS = {
     "recommend": ("recommend", "products for users, or for someone's history"),
     "similar": ("recommend", "products most like one"),
     "reviews": ("reviews", "learn sentiment from reviews, find similar comments, read new ones"),
+    "warmup": ("warmup", "compile the models' kernels beforehand, once on a machine"),
 }
 
 SHOP = ("pandas", "pyarrow", "tqdm", "matplotlib", "jinja2")  # the extra "shop"

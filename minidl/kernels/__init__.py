@@ -20,6 +20,7 @@ HOMES = {
         "gemm",
     ),
     "_jit": (
+        "COMPILED",
         "ENABLED",
         "Kernel",
         "REGISTRY",

@@ -56,6 +56,9 @@ ENABLED = os.environ.get("MINIDL_JIT", "1") != "0" and importlib.util.find_spec(
 REGISTRY: dict[str, "Kernel"] = {}
 """Every kernel with its reference, by name; one outside minidl by its module and name."""
 
+COMPILED: dict[str, float] = {}
+"""Seconds that this process took to compile each kernel that it did not find on the disk."""
+
 SERIAL_BELOW = 100_000
 """Elements below which a region's start (15 µs) costs more than a second core saves."""
 
@@ -193,7 +196,9 @@ class Kernel(_Compilable):
                 return compile_now(*args)
             finally:
                 timer.cancel()
-                _compiling += time.perf_counter() - start
+                seconds = time.perf_counter() - start
+                _compiling += seconds
+                COMPILED[self.name] = COMPILED.get(self.name, 0.0) + seconds
 
         dispatcher._compiler.compile = announced
         _share_machine_code(dispatcher, self.name, self.any_strides)

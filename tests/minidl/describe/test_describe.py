@@ -94,7 +94,7 @@ def test_commands(capsys):
 
 
 def test_doctor_and_warmup(capsys, monkeypatch, tmp_path):
-    from minidl import doctor, kernels
+    from minidl import kernels
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     code = main(["doctor"])
@@ -103,7 +103,21 @@ def test_doctor_and_warmup(capsys, monkeypatch, tmp_path):
         assert word in said
     assert code == 1
     assert "OMP_WAIT_POLICY=active" in said if kernels.ENABLED else "not compiled" in said
-    assert doctor.warmup() == (0 if kernels.ENABLED else 1)
+
+
+def test_warmup(capsys):
+    from minidl import kernels, warmup
+
+    ran = []
+    works = {"one": lambda: ran.append(1), "two": lambda: ran.append(2), "bpr": warmup.bpr}
+    code = warmup.run(works, ["two", "bpr"])
+    assert code == (0 if kernels.ENABLED else 1)
+    if kernels.ENABLED:
+        assert ran == [2]
+        assert "two" in capsys.readouterr().out
+        assert kernels.sparse_adam_rows._serial.overloads
+    assert main(["warmup", "--for", "mpl"]) == 2
+    assert "there is mlp, textcnn" in capsys.readouterr().err
 
 
 def test_measuring_leaves_the_ops_alone():
