@@ -118,7 +118,8 @@ class _Compilable:
         copy = types.FunctionType(code, scope, self.name + suffix, self.function.__defaults__)
         copy.__qualname__ = self.function.__qualname__ + suffix
         # numpy: a division by zero gives inf; Numba's default test for it keeps loops from SIMD
-        return numba.njit(
+        njit: Any = numba.njit  # its declared arguments leave some out
+        return njit(
             error_model="numpy", nogil=True, fastmath=set(self.fastmath), no_cfunc_wrapper=True,
             **options,
         )(copy)
