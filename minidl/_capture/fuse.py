@@ -78,11 +78,11 @@ class _Fuser:
             if reads & self.late:
                 self._flush()
             if instruction.kind == "back":
-                if not instruction.args[0].contiguous:
+                if not (instruction.args[0].contiguous or instruction.args[0].uniform):
                     straight = self._contiguous(instruction.args[0])
                     instruction.args = (straight, *instruction.args[1:])
                 for value in values_in(instruction.outs):
-                    value.contiguous = True  # even dout itself, passed on
+                    value.contiguous, value.uniform = True, False  # even dout itself, passed on
             self.run.append(instruction)
             self.made.update(instruction.makes())
             return
@@ -163,12 +163,12 @@ class _Fuser:
         maker = op or (self.makers.get(saved) if isinstance(saved, Value) else None)
         if maker is None or instruction.function not in BACKWARD or not isinstance(dout, Value):
             return False
-        if not (_dense(dout) or _spread(dout)) or maker.kind != "op":
+        if not (_dense(dout) or _spread(dout) or _uniform(dout)) or maker.kind != "op":
             return False
         if instruction.function is Pow and maker.args[1] not in (2, 3, 4):
             return False
         for value, x, need in zip(instruction.outs, maker.args, needs):
-            known = value is None or _dense(value) or _spread(value)
+            known = value is None or _dense(value) or _spread(value) or _uniform(value)
             if need and not (known and isinstance(x, Value)):
                 return False
         return all(self._operand(x, dout) for x in maker.args) and maker.outs.shape == dout.shape
@@ -194,6 +194,10 @@ def _dense(value: Value) -> bool:
         and value.dtype in (np.float32, np.float64)
         and math.prod(value.shape) > 0
     )
+
+
+def _uniform(value: Value) -> bool:
+    return value.uniform and value.dtype in (np.float32, np.float64)
 
 
 def _spread(value: Value) -> bool:
@@ -314,6 +318,8 @@ class _Writer:
             return self.emit.number(x) if out is not None and type(x) in (int, float) else x
         if x in self.places:
             return self.places[x]
+        if x.uniform:
+            return self.emit.element(x)
         if x.shape == out.shape:
             return x
         inner, period = _repeats(x.shape, out.shape) or (1, 1)
@@ -334,6 +340,8 @@ class _Writer:
         for value, part in zip(instruction.outs, parts):
             if value is None:
                 continue
+            if any(part is row[1] for row in self.emit.once):
+                part = self.emit(vm.COPY, part)
             if value.shape == dout.shape:
                 self.places[value] = part
                 continue

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl._capture.traced import plain
+from minidl._capture.traced import Traced, plain
 from minidl._tensor import Node, Tensor
 from minidl.sparse import RowSparse
 
@@ -42,10 +42,14 @@ def address(array: Any) -> int:
 
 def root_of(array: Any) -> Any:
     """The array that owns the memory of a view."""
-    root = plain(array)
-    while isinstance(root.base, np.ndarray):
-        root = plain(root.base)
-    return root
+    root = array
+    while True:
+        if type(root) is Traced and root.raw is not None:
+            root = root.raw
+        elif isinstance(root.base, np.ndarray):
+            root = root.base
+        else:
+            return root
 
 
 def arrays_in(tree: Any) -> list[Any]:

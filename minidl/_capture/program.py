@@ -42,13 +42,15 @@ class Value:
     kind: where it comes from: "arg", "tensor" (one that is older than the step), "const", "made".
     """
 
-    __slots__ = ("contiguous", "dtype", "kind", "number", "offset", "shape", "source", "storages")
+    __slots__ = ("contiguous", "dtype", "kind", "number", "offset", "shape", "source",
+                 "storages", "uniform")  # fmt: skip
 
     def __init__(self, number: int, kind: str, source: Any = None):
         self.number, self.kind, self.source = number, kind, source
         self.shape: Any = None
         self.dtype: Any = None
         self.contiguous = False
+        self.uniform = False  # one number seen everywhere, such as the gradient of a sum
         self.offset = 0  # bytes from where its memory starts
         self.storages: tuple[Storage, ...] = ()
 
@@ -57,6 +59,7 @@ class Value:
         if isinstance(array, (np.ndarray, np.generic)):
             self.shape, self.dtype = array.shape, array.dtype
             self.contiguous = array.flags.c_contiguous
+            self.uniform = array.size > 1 and not any(array.strides)
         return self
 
     @property

@@ -153,7 +153,8 @@ class Recorder:
             return known
         base = array.base
         while isinstance(base, np.ndarray):  # a view that NumPy made without telling
-            base = plain(base)
+            if type(base) is Traced and base.raw is not None:
+                base = base.raw
             known = self.find(base)
             if known is not None:
                 return self._view_of(array, base, known)
