@@ -78,6 +78,7 @@ def test_bars_are_judged():
         row("gru", 1.0, {"torch": 4.5}, starts={"minidl": 1.0, "import torch": 2.0}),
         row("gru 4.1", 1.0, {"torch": 0.9}),
     ]
+    rows.append(row("lstm", 1.0, {"torch": 3.0}, agree=False, drawn=True))
     found = {(bar.number, bar.what): bar for bar in _bars.bars(rows)}
     assert found["1", "geometric mean: torch eager / ours"].value == pytest.approx(3.0)
     assert found["1", "geometric mean: torch eager / ours"].met
@@ -85,6 +86,7 @@ def test_bars_are_judged():
     assert (best.value, best.met) == (0.5, False)
     assert found["4", "mlp: share of the products' rate"].value == pytest.approx(0.6)
     assert found["5", "gru: import torch / warm first step"].met
+    assert not found["all", "lstm: nothing failed, equal losses"].met
     assert not found["7/1", "gru 4.1: torch eager / ours"].met
 
 
@@ -99,7 +101,10 @@ def test_report(tmp_path, capsys):
     assert "2.50" in page
     assert ("data:image/png" in page) == (tmp_path / "speed.png").exists()
     missing = ["speed", "--report", "--require", "--out", str(tmp_path)]
-    assert __main__.main(missing) == 0
+    assert __main__.main(missing) == 1  # nothing is missed, but what is not measured is not met
+    shown = capsys.readouterr().out
+    assert "MISSED" not in shown
+    assert "not measured: op_chain, textcnn" in shown
     (tmp_path / "gru.json").write_text(json.dumps(row("gru", 1.0, {"torch": 0.5})))
     assert __main__.main(missing) == 1
     assert "MISSED" in capsys.readouterr().out

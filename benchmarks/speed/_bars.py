@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from benchmarks.speed import WORKLOADS
 from benchmarks.speed._measure import OURS, Row
 
 BEST_PEERS = ("torch", "compiled", "jax")
@@ -32,12 +33,24 @@ class Bar(NamedTuple):
 
 
 def bars(rows: list[Row]) -> list[Bar]:
+    wrong = [
+        Bar("all", f"{row['label']}: nothing failed, equal losses", float(row["agree"]), "≥", 1.0)
+        for row in rows if not row["agree"]
+    ]  # fmt: skip
     rows = [row for row in rows if "minidl" in row["libraries"]]
     listed = [row for row in rows if not row["drawn"]]
     others = [row for row in rows if row["drawn"]]
-    found = [*against_torch("1", listed), *against_best("2", listed)]
+    found = [*wrong, *against_torch("1", listed), *against_best("2", listed)]
     found += [*shop(listed), *floor(listed), *start(listed), *memory(listed)]
     return [*found, *against_torch("7/1", others), *against_best("7/2", others)]
+
+
+def unmeasured(rows: list[Row]) -> list[str]:
+    """Workloads without a listed shape beside torch, or without drawn ones: no bar is met."""
+    seen = {row["label"] for row in rows if "torch" in row["libraries"]}
+    drawn = {row["workload"] for row in rows if row["drawn"] and "torch" in row["libraries"]}
+    absent = [name for name in WORKLOADS if name not in seen]
+    return absent + [f"{name} (drawn)" for name in WORKLOADS if name not in {*drawn, "import"}]
 
 
 def mean(values: Any) -> float:

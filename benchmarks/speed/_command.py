@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.alternate import versions
 from benchmarks.speed import PROGRAMS, WORKLOADS, _report
-from benchmarks.speed._bars import bars
+from benchmarks.speed._bars import bars, unmeasured
 from benchmarks.speed._measure import (
     LIBRARIES,
     Row,
@@ -56,7 +56,12 @@ def main(argv: list[str]) -> int:
     missed = [bar for bar in bars(rows) if not bar.met]
     if args.report or not args.names:
         print("\n".join(["", *_report.table(rows), "", *(bar.line() for bar in bars(rows))]))
-    return code or int(args.require and bool(missed))
+    if args.require:
+        absent = unmeasured(rows)
+        if absent:
+            print(f"not measured: {', '.join(absent)}")
+        code = code or int(bool(missed or absent))
+    return code
 
 
 def names() -> list[str]:
