@@ -18,7 +18,7 @@ from minidl.kernels._math import tanh
 from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds
 from minidl.kernels._tile import PANEL_BYTES, clear_rows, pack_columns, panel_product, unpacked
 
-SERIAL_BELOW = 4_096  # elements of a state over all steps: 50 µs of work and more
+SERIAL_BELOW = 8_192  # elements of a state over all steps: 50 µs of work and more
 _COLUMNS = 64  # of gates a piece of `gate_weights`
 _ROWS = 512  # that it adds up at once: 128 KB of gates stay in the second cache
 
@@ -74,6 +74,22 @@ def step_of(i, steps, backwards):
     return steps - 1 - i if backwards else i
 
 
+@helper
+def steps_ahead(count, sizes):
+    """Steps whose input products are one: 8 rows' cost hardly more than one's."""
+    return 8 // count if 0 < count == sizes[0] and count < 8 else 1
+
+
+@piece
+def block_rows(i, ahead, starts, sizes, reverse, first, n):
+    """(low, high) rows of the steps from the i-th on; of the own n of one step if that is all."""
+    t = step_of(i, sizes.size, reverse)
+    if ahead == 1:
+        return starts[t] + first, starts[t] + first + n
+    last = step_of(min(i + ahead, sizes.size) - 1, sizes.size, reverse)
+    return min(starts[t], starts[last]), max(starts[t] + sizes[t], starts[last] + sizes[last])
+
+
 @QUIET
 def rnn_forward_ref(x, w_ih, w_hh, packed, bias, starts, sizes, reverse, relu, h, out):
     size = h.shape[1]
@@ -97,17 +113,22 @@ def _rnn_state(bias, relu, y):
 
 @piece
 def _rnn_forward(x, w_ih, w_hh, packed, bias, starts, sizes, reverse, relu, first, h, out):
+    ahead = steps_ahead(h.shape[0], sizes)
     for i in range(sizes.size):
         t = step_of(i, sizes.size, reverse)
         n = min(h.shape[0], sizes[t] - first)  # of these sequences go on so long
         if n > 0:
             s = starts[t] + first
+            if i % ahead == 0:
+                low, high = block_rows(i, ahead, starts, sizes, reverse, first, n)
+                if packed:
+                    panel_product(x[low:high], w_ih, False, out[low:high])
+                else:
+                    dots(x[low:high], w_ih[0], False, out[low:high])
             own = out[s : s + n]
             if packed:
-                panel_product(x[s : s + n], w_ih, False, own)
                 panel_product(h[:n], w_hh, True, own)
             else:
-                dots(x[s : s + n], w_ih[0], False, own)
                 dots(h[:n], w_hh[0], True, own)
             for row in range(n):
                 _rnn_state(bias, relu, own[row])

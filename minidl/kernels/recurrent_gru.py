@@ -13,6 +13,7 @@ from minidl.kernels._tile import panel_product, unpacked
 from minidl.kernels.recurrent import (
     SERIAL_BELOW,
     add_rows,
+    block_rows,
     copy_rows,
     dots,
     matrix,
@@ -20,6 +21,7 @@ from minidl.kernels.recurrent import (
     sigmoid_ref,
     spans,
     step_of,
+    steps_ahead,
 )
 
 
@@ -60,22 +62,28 @@ def _state(gate, bias, old, y):
 def _forward(x, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, first, h, gates, out):
     size = h.shape[1]
     keep = gates.shape[0] > 0
-    room = np.empty((0 if keep else h.shape[0], gates.shape[1]), x.dtype)
+    ahead = steps_ahead(h.shape[0], sizes)
+    room = np.empty((0 if keep else ahead * h.shape[0], gates.shape[1]), x.dtype)
+    block, low = gates, 0
     for i in range(sizes.size):
         t = step_of(i, sizes.size, reverse)
         n = min(h.shape[0], sizes[t] - first)  # of these sequences go on so long
         if n > 0:
             s = starts[t] + first
-            own = gates[s : s + n] if keep else room[:n]
-            inputs, rz, m = own[:, : 3 * size], own[:, : 2 * size], own[:, 3 * size :]
+            if i % ahead == 0:
+                low, high = block_rows(i, ahead, starts, sizes, reverse, first, n)
+                block = gates[low:high] if keep else room[: high - low]
+                if packed:
+                    panel_product(x[low:high], w_ih, False, block[:, : 3 * size])
+                else:
+                    dots(x[low:high], w_ih[0], False, block[:, : 3 * size])
+            own = block[s - low : s - low + n]
             if packed:
-                panel_product(x[s : s + n], w_ih, False, inputs)
-                panel_product(h[:n], w_rz, True, rz)
-                panel_product(h[:n], w_m, False, m)
+                panel_product(h[:n], w_rz, True, own[:, : 2 * size])
+                panel_product(h[:n], w_m, False, own[:, 3 * size :])
             else:
-                dots(x[s : s + n], w_ih[0], False, inputs)
-                dots(h[:n], w_rz[0], True, rz)
-                dots(h[:n], w_m[0], False, m)
+                dots(h[:n], w_rz[0], True, own[:, : 2 * size])
+                dots(h[:n], w_m[0], False, own[:, 3 * size :])
             for row in range(n):
                 _state(own[row], bias, h[row], out[s + row])
             copy_rows(out[s : s + n], h[:n])

@@ -13,6 +13,7 @@ from minidl.kernels._tile import panel_product, unpacked
 from minidl.kernels.recurrent import (
     SERIAL_BELOW,
     add_rows,
+    block_rows,
     copy_rows,
     dots,
     matrix,
@@ -20,6 +21,7 @@ from minidl.kernels.recurrent import (
     sigmoid_ref,
     spans,
     step_of,
+    steps_ahead,
 )
 
 
@@ -65,19 +67,26 @@ def _forward(
     x, w_ih, w_hh, w_hr, packed, bias, starts, sizes, reverse, first, h, c, gates, c_before, out
 ):
     keep, projected = gates.shape[0] > 0, w_hr.shape[0] > 0
-    room = np.empty((0 if keep else c.shape[0], gates.shape[1]), x.dtype)
+    ahead = steps_ahead(h.shape[0], sizes)
+    room = np.empty((0 if keep else ahead * c.shape[0], gates.shape[1]), x.dtype)
+    block, low = gates, 0
     inner = np.empty((c.shape[0] if projected else 0, c.shape[1]), x.dtype)
     for i in range(sizes.size):
         t = step_of(i, sizes.size, reverse)
         n = min(h.shape[0], sizes[t] - first)  # of these sequences go on so long
         if n > 0:
             s = starts[t] + first
-            own = gates[s : s + n] if keep else room[:n]
+            if i % ahead == 0:
+                low, high = block_rows(i, ahead, starts, sizes, reverse, first, n)
+                block = gates[low:high] if keep else room[: high - low]
+                if packed:
+                    panel_product(x[low:high], w_ih, False, block)
+                else:
+                    dots(x[low:high], w_ih[0], False, block)
+            own = block[s - low : s - low + n]
             if packed:
-                panel_product(x[s : s + n], w_ih, False, own)
                 panel_product(h[:n], w_hh, True, own)
             else:
-                dots(x[s : s + n], w_ih[0], False, own)
                 dots(h[:n], w_hh[0], True, own)
             if keep:
                 copy_rows(c[:n], c_before[s : s + n])

@@ -175,7 +175,7 @@ class RNNBase(Module):
         return state.unsqueeze(1)
 
     def _check_input(self, x: Tensor) -> None:
-        name, weight = type(self).__name__, self.all_weights[0][0]
+        name, weight = type(self).__name__, getattr(self, self._names[0][0])
         if x.shape[-1] != self.input_size:
             raise ValueError(
                 f"{name}: input_size is {self.input_size}, but the last axis of the input has "

@@ -14,7 +14,7 @@ from minidl.ops._sums import sum_rows
 
 _PACK_FROM = 16
 """Rows from which packed weights are quicker: the packing costs as much as 10 rows' product with
-the weights as they lie. One row a step gains nothing by it."""
+the weights as they lie."""
 
 
 class Steps:
@@ -36,7 +36,7 @@ class Steps:
 
     def weights(self, *given):
         """(packed, arrays) of weights (M, K) as forward's kernels take them."""
-        if self.batch > 1 and self.rows >= _PACK_FROM:
+        if self.rows >= _PACK_FROM:
             return True, [panels(w, True) for w in given]
         return False, [np.ascontiguousarray(w)[None] for w in given]
 
