@@ -310,10 +310,31 @@ def _undrawn(recorder: Recorder, before: Any) -> Any:
 
 def _of_numpy(recorder: Recorder) -> Iterator[tuple[Any, str, Any]]:
     """What makes arrays: NumPy asks no subclass here, so a Traced would be lost on the way."""
-    for name in ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"):
-        yield np, name, _converting(getattr(np, name))
-    for name in ("empty", "zeros", "ones", "full", "arange", "eye"):
-        yield np, name, _making(recorder, getattr(np, name))
+    for name in _MAKERS[:5]:
+        yield np, name, _converting(_own_makers[name])
+    for name in _MAKERS[5:]:
+        yield np, name, _making(recorder, _own_makers[name])
+
+
+_MAKERS = (
+    "array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray",
+    "empty", "zeros", "ones", "full", "arange", "eye",
+)  # fmt: skip
+_own_makers = {name: getattr(np, name) for name in _MAKERS}
+
+
+@contextmanager
+def _numpy_itself() -> Iterator[None]:
+    """NumPy's own functions, while a kernel runs: it may be compiled now, and Numba knows those."""
+    changed = {name: getattr(np, name) for name in _MAKERS}
+    for name, function in _own_makers.items():
+        setattr(np, name, function)
+    try:
+        yield
+    finally:
+        if recording:
+            for name, function in changed.items():
+                setattr(np, name, function)
 
 
 def _converting(before: Any) -> Any:
@@ -353,7 +374,8 @@ def _kernel_call(recorder: Recorder, before: Any) -> Any:
     def kernel_call(self: Any, *args: Any) -> None:
         given = tuple([plain(a) for a in args])
         if not recorder.listens() or inside_op():
-            before(self, *given)
+            with _numpy_itself():
+                before(self, *given)
             return
         arrays = [a for a in args if isinstance(a, np.ndarray)]
         recorder.on_call(self, args, {}, given, {}, arrays)

@@ -9,6 +9,7 @@ import pytest
 import minidl
 import minidl.nn.functional as F
 from minidl import CaptureError, nn, optim
+from minidl.kernels._jit import kernel
 
 
 def filled(*shape, seed=0):
@@ -213,6 +214,34 @@ def test_branches_inside_minidl_are_conditions():
             )
     with pytest.raises((ValueError, IndexError)):
         step(x, minidl.tensor([0, 1, 7, 0]))
+
+
+def halve_ref(x, y):
+    y[:] = x * 0.5
+
+
+@kernel(reference=halve_ref)
+def halve(x, y):
+    part = np.empty(x.size, x.dtype)
+    for i in range(x.size):
+        part[i] = x[i] * x.dtype.type(0.5)
+        y[i] = part[i]
+
+
+def test_kernels_are_compiled_while_recording():
+    """NumPy's functions are changed then, and Numba must find its own."""
+
+    def run(x):
+        out = minidl.zeros(3)
+        halve(x.array, out.array)
+        return out + x
+
+    step, empty = minidl.capture(run), np.empty
+    for i in range(4):
+        x = filled(3, seed=i)
+        np.testing.assert_allclose(step(x).numpy(), 1.5 * x.numpy(), rtol=1e-6)
+    assert step.replays == 2
+    assert np.empty is empty
 
 
 def test_threads_take_turns():
