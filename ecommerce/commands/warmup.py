@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def run(name: str, argv: Sequence[str]) -> int:
 
 def _works() -> dict[str, Callable[[], Any]]:
     works: dict[str, Callable[[], Any]] = {
-        name: lambda model=model: _recommender(model) for name, model in MODELS.items()
+        name: partial(_recommender, model) for name, model in MODELS.items()
     }
     return {**works, "sentiment": _sentiment}
 

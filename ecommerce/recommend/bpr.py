@@ -144,8 +144,10 @@ class BPR(Recommender):
     ) -> Callable[[], float]:
         """What runs an epoch, every pair once, and returns the mean loss of a pair."""
         if self.optimizer == "sgd" and self.batch_size == self.negatives == 1:
-            tables = (table.weight for table in (model.users, model.items, model.bias))
-            return optim.BPRSGD(*tables, *taken, self.lr, self.reg, rng).epoch
+            return optim.BPRSGD(
+                model.users.weight, model.items.weight, model.bias.weight, *taken,
+                lr=self.lr, reg=self.reg, generator=rng,
+            ).epoch  # fmt: skip
         stepper = OPTIMIZERS[self.optimizer](model.parameters(), lr=self.lr)
         return lambda: self._epoch(model, stepper, users, positives, taken, rng)
 

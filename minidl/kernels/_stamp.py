@@ -76,7 +76,7 @@ def _own_state(part: Any) -> bytes:
 
 def _content(code: types.CodeType, doc: str | None = None) -> tuple[Any, ...]:
     """Bytecode and constants, without where in the file they stand."""
-    constants = []
+    constants: list[Any] = []
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             constants.append(_content(constant))
