@@ -53,8 +53,10 @@ def product(a, b, c):
             _product_piece(a, b[:, s:e], c[:, s:e])
 
 
-def product_panels_ref(a, b, packed, c):
+def product_panels_ref(a, b, bias, packed, c):
     np.matmul(a, b, out=c)
+    if bias.size:
+        c += bias
     rows = np.zeros((b.shape[0], packed.shape[0] * packed.shape[2]), b.dtype)
     rows[:, : b.shape[1]] = b
     packed[:] = rows.reshape(b.shape[0], packed.shape[0], packed.shape[2]).swapaxes(0, 1)
@@ -69,22 +71,26 @@ def _pack_piece(b, p, panel):
 
 
 @piece
-def _panel_piece(a, packed, c):
+def _panel_piece(a, packed, bias, c):
+    for n in range(c.shape[0] if bias.size else 0):
+        row = c[n]
+        for k in range(bias.size):
+            row[k] = bias[k]
     for k in range(0, max(1, packed.shape[1]), _INNER):
         e = min(k + _INNER, packed.shape[1])
-        panel_product(a[:, k:e], packed[:, k:e], k > 0, c)
+        panel_product(a[:, k:e], packed[:, k:e], k > 0 or bias.size > 0, c)
 
 
 @kernel(reference=product_panels_ref, parallel=True, serial_below=0, any_strides=True)
-def product_panels(a, b, packed, c):
-    """c = a @ b.  a (N, D), b (D, M), packed (panels, D, width): b's form, c (N, M)."""
+def product_panels(a, b, bias, packed, c):
+    """c = a @ b + bias.  a (N, D), b (D, M), bias (M,) or (0,), packed: b's panels, c (N, M)."""
     n = c.shape[0]
     size = _piece_size(n, c.shape[1] * a.shape[1])
     for p in prange(packed.shape[0]):
         _pack_piece(b, p, packed[p])
     for p in prange(count_pieces(n, size)):
         s, e = p * size, min(p * size + size, n)
-        _panel_piece(a[s:e], packed, c[s:e])
+        _panel_piece(a[s:e], packed, bias, c[s:e])
 
 
 def product_batched_ref(a, b, c):

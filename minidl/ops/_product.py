@@ -40,8 +40,7 @@ def product(x: Array, y: Array, out: Array | None = None) -> Array:
     if x.ndim == 2 and y.ndim == 2:
         if size <= _ALONE:
             return np.matmul(x, y, out=out)
-        tall = rows >= max(_ROWS, _TIMES * x.shape[1])
-        return _by_kernel(_by_panels if tall else kernels.product, x, y, out)
+        return _by_kernel(_by_panels if _is_tall(x) else kernels.product, x, y, out)
     return _batched(x, y, out, size)
 
 
@@ -62,9 +61,31 @@ def _by_kernel(kernel: Any, x: Array, y: Array, out: Array | None) -> Array:
     return target
 
 
-def _by_panels(x: Array, y: Array, out: Array) -> None:
+def _is_tall(x: Array) -> bool:
+    return len(x) >= max(_ROWS, _TIMES * x.shape[1])
+
+
+def _by_panels(x: Array, y: Array, out: Array, bias: Array | None = None) -> None:
     packed = empty(kernels.panels_shape(*y.shape, y.dtype), y.dtype)
-    kernels.product_panels(x, y, packed, out)
+    kernels.product_panels(x, y, empty(0, y.dtype) if bias is None else bias, packed, out)
+
+
+def _suits(x: Array, *others: Array) -> bool:
+    """Whether x (N, D) has rows enough for panels, and all are of one dtype that they know."""
+    known = x.dtype is _SINGLE or x.dtype is _DOUBLE
+    return known and _is_tall(x) and all(other.dtype is x.dtype for other in others)
+
+
+def affine(x: Array, weight: Array, bias: Array | None) -> Array:
+    """x @ weight^T + bias, for x (N, D), weight (M, D) and bias (M,)."""
+    if bias is None or x.size * len(weight) <= _ALONE or not _suits(x, weight, bias):
+        out = product(x, weight.T)
+        if bias is not None:
+            out += bias
+        return out
+    out = empty((len(x), len(weight)), x.dtype)
+    _by_panels(_readable(x), _readable(weight.T), out, bias)
+    return out
 
 
 def _batched(x: Array, y: Array, out: Array | None, size: int) -> Array:

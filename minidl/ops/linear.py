@@ -3,7 +3,7 @@
 import numpy as np
 
 from minidl.ops._op import Op, shape_of, sum_to
-from minidl.ops._product import matmul, product
+from minidl.ops._product import affine, matmul, product
 from minidl.ops._sums import sum_rows
 
 
@@ -51,9 +51,7 @@ class Linear(Op):
 
     @staticmethod
     def forward(x, weight, bias):
-        out = product(x if x.ndim == 2 else x.reshape(-1, x.shape[-1]), weight.T)  # (N, O)
-        if bias is not None:
-            out += bias
+        out = affine(x if x.ndim == 2 else x.reshape(-1, x.shape[-1]), weight, bias)  # (N, O)
         if x.ndim != 2:
             out = out.reshape(*x.shape[:-1], len(weight))
         return out, (x, weight)

@@ -31,4 +31,5 @@ def product_panels(rng, dtype):
         a = normal(rng, n * d, dtype).reshape(n, d)
         b = normal(rng, d * m, dtype).reshape(d, m)
         packed = np.empty(panels_shape(d, m, dtype), dtype)
-        yield KernelCase([a, b], outputs=[packed, np.empty((n, m), dtype)])
+        for bias in (np.empty(0, dtype), normal(rng, m, dtype)):
+            yield KernelCase([a, b, bias], outputs=[packed, np.empty((n, m), dtype)])
