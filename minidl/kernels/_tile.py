@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels._jit import _Compilable, kernel, piece
+from minidl.kernels._jit import _Compilable, helper, kernel, piece
 from minidl.typing import Array
 
 PANEL_BYTES = 128  # the width of a panel
@@ -88,8 +88,8 @@ def _tile(a, panel, rows, add, c):
 class _Tile(_Compilable):
     """LLVM code, for Numba has no vectors of its own and leaves sums of a loop nest in memory.
 
-    For each number of rows a loop over k. a (rows, K) may have any strides (a transposed view too),
-    panel (K, width) and c (rows, width) any from row to row.
+    For 8, 4, 2 and 1 rows a loop over k; see `tile_rows`. a (rows, K) may have any strides (a
+    transposed view too), panel (K, width) and c (rows, width) any from row to row.
     """
 
     def dispatcher(self) -> Any:
@@ -201,6 +201,12 @@ def _sums(
 tile: Any = _Tile(_tile, ("contract",), inline=True)
 
 
+@helper
+def tile_rows(left):
+    """Rows of the next tile where so many are left: `tile` computes 8, 4, 2 or 1, nothing else."""
+    return 8 if left >= 8 else 4 if left >= 4 else 2 if left >= 2 else 1
+
+
 @piece
 def clear_rows(c):
     """c (R, M) = 0; as loops, for Numba compiles c[:] = 0 for a second."""
@@ -228,8 +234,7 @@ def panel_product(a, packed, add, c):
         full = s + width <= columns
         n = 0
         while n < rows:
-            m = min(_ROWS, rows - n)
-            m = 4 if 4 <= m < 8 else 2 if m == 3 else m
+            m = tile_rows(rows - n)
             # a tile writes whole vectors: of the last panel, c gets the part that it has
             to = c[n : n + m, s : s + width] if full else edge[:m, :width]
             tile(a[n : n + m], packed[p], m, add and full, to)

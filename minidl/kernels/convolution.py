@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels._jit import _Compilable, helper, kernel, piece, prange
-from minidl.kernels._tile import tile
+from minidl.kernels._tile import tile, tile_rows
 from minidl.kernels.conv import span_ref
 
 _DEPTH = 128  # weights of an output that are multiplied at once: panels of 16 KB
-_ROWS = 8  # of a tile
 
 
 @helper
@@ -276,10 +275,12 @@ def _convolve_block(x, last, weight, bias, block, group, geometry, steps, across
                 panel,
             )
             windows = panel[: depth * lanes].reshape(depth, lanes)
-            for o in range(0, outputs, _ROWS):
-                n = min(_ROWS, outputs - o)
+            o = 0
+            while o < outputs:
+                n = tile_rows(outputs - o)
                 a = matrix[o : o + n, start : start + depth]
                 tile(a, windows, n, first > 0, total[o : o + n, q : q + lanes])
+                o += n
     for b in range(images):
         _put(
             total, bias, out_last, block[0] + b, group * outputs, top, rows, across, steps,
@@ -360,8 +361,9 @@ def _weight_block(x, dout, last, block, group, outputs, kernel, geometry, dweigh
         for p in range(turned.shape[0]):
             for i in range(kernel_h):
                 start = _offset(i, sh, dh, planes, across)
-                for k in range(0, many * taps, _ROWS):
-                    n = min(_ROWS, many * taps - k)
+                k = 0
+                while k < many * taps:
+                    n = tile_rows(many * taps - k)
                     c = dweight[i, first * taps + k : first * taps + k + n, p]
                     add = not begin
                     for b in range(0, images, whole):
@@ -369,6 +371,7 @@ def _weight_block(x, dout, last, block, group, outputs, kernel, geometry, dweigh
                         a = flat[k : k + n, s : s + whole * positions]
                         tile(a, turned[p, b * positions : (b + whole) * positions], n, add, c)
                         add = True
+                    k += n
 
 
 def convolve_weight_ref(x, dout, last, blocks, groups, kernel, geometry, parts):
