@@ -78,6 +78,31 @@ class Plan:
         return sum_to(grad.reshape(*lead, *grad.shape[-2:]), x.shape)
 
 
+def packed(q: Any, k: Any, v: Any, mask: Any) -> Any:
+    """The array (B, T, 3 H, d) of which q, k, v (B, H, T, d) are the parts, or None.
+
+    A projection to three times the width, cut and turned as heads, leaves them so; then nothing
+    need be copied, and their gradients may lie in one array as well.
+    """
+    if q.ndim != 4 or not q.shape == k.shape == v.shape or not q.size:
+        return None
+    if mask is not None and mask.ndim != 4:
+        return None
+    b, heads, t, d = q.shape
+    size = q.itemsize
+    strides = (t * 3 * heads * d * size, d * size, 3 * heads * d * size, size)
+    base = q.base
+    if base is None or not (base is k.base is v.base) or not base.flags.c_contiguous:
+        return None
+    if not q.strides == k.strides == v.strides == strides:
+        return None
+    places = [x.__array_interface__["data"][0] for x in (base, q, k, v)]
+    step = heads * d * size
+    if places[1:] != [places[0], places[0] + step, places[0] + 2 * step]:
+        return None
+    return base.reshape(b, t, 3 * heads, d) if base.size == 3 * q.size else None
+
+
 def forward(
     q: Any, k: Any, v: Any, first: Any, heads: int, group: int, mask: Any, key: Any,
     settings: tuple[float, float, bool],

@@ -46,6 +46,13 @@ class ScaledDotProductAttention(Op):
 
     @staticmethod
     def forward(q, k, v, mask, key, *, scale, causal, dropout_p, keep):
+        whole = _attention.packed(q, k, v, mask)
+        if whole is not None:
+            first, heads = _side_by_side(q.shape[1]), q.shape[1]
+            settings = (dropout_p, scale, causal)
+            out, lse = _attention.forward(whole, whole, whole, first, heads, 1, mask, key, settings)
+            out = out.swapaxes(1, 2)
+            return out, (q, k, v, mask, key, out, lse) if keep else None
         plan = Plan(q, k, v, mask)
         if plan.empty:
             out = zeros((*plan.lead, plan.L, v.shape[-1]), q.dtype)
@@ -61,6 +68,18 @@ class ScaledDotProductAttention(Op):
     @staticmethod
     def backward(dout, saved, needs, *, scale, causal, dropout_p):
         q, k, v, mask, key, out, lse = saved
+        whole = None if mask is not None and needs[3] else _attention.packed(q, k, v, mask)
+        if whole is not None:
+            heads = q.shape[1]
+            dx = empty(whole.shape, whole.dtype)
+            rows = [np.ascontiguousarray(x.swapaxes(1, 2)) for x in (out, dout)]
+            settings = (dropout_p, scale, causal)
+            _attention.backward(
+                whole, whole, whole, _side_by_side(heads), 1, mask, key, settings,
+                rows[0], lse, rows[1], (dx, dx, dx),
+            )  # fmt: skip
+            places = range(0, 3 * heads, heads)
+            return *(dx[:, :, n : n + heads].swapaxes(1, 2) for n in places), None, None
         plan = Plan(q, k, v, mask)
         if plan.empty:
             return *(

@@ -119,7 +119,33 @@ class Sections(Copy):
             if part is None:
                 part = np.broadcast_to(dtype.type(0), wide)
             parts.append(part.reshape(wide) if single else part)
-        return (_math.concat(parts, axis),)
+        whole = _joined(parts, axis)
+        return (_math.concat(parts, axis) if whole is None else whole,)
+
+
+def _joined(parts, axis):
+    """The array of which the parts are equal slices that lie one behind the other, or None.
+
+    An op whose gradients are parts of one array (attention's dq, dk, dv) so saves their copies.
+    """
+    first = parts[0]
+    if type(first) is not np.ndarray or first.base is None or not first.size or len(parts) < 2:
+        return None
+    places = []
+    for part in parts:
+        same = type(part) is np.ndarray and part.base is first.base
+        if not same or part.shape != first.shape or part.strides != first.strides:
+            return None
+        places.append(part.__array_interface__["data"][0])
+    step = places[1] - places[0]
+    size = first.shape[axis]
+    if step <= 0 or places != list(range(places[0], places[0] + step * len(parts), step)):
+        return None
+    if size > 1 and step != size * first.strides[axis]:
+        return None
+    shape, strides = list(first.shape), list(first.strides)
+    shape[axis], strides[axis] = size * len(parts), step if size == 1 else first.strides[axis]
+    return np.lib.stride_tricks.as_strided(first, shape, strides)
 
 
 class PutView(Copy):
