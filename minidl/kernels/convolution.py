@@ -163,8 +163,8 @@ def _offset(i, sh, dh, rows, across):
 
 
 @piece
-def _pack(wide, channels, q, count, positions, kernel_h, taps, sh, dh, rows, across, begins, panel):
-    """panel (C * KH * KW, width), flat: the windows of `count` positions from q on, of all images.
+def _pack(wide, channels, q, count, positions, phase, taps, sh, dh, rows, across, begins, panel):
+    """panel (C * kh * kw, width), flat: the windows of `count` positions from q on, of all images.
 
     As in `_widen` whole vectors are copied, and the following image's, or row's, write over what
     is too much; begins (width, 2) notes where each image's positions come from and go to.
@@ -181,9 +181,9 @@ def _pack(wide, channels, q, count, positions, kernel_h, taps, sh, dh, rows, acr
     source, row = wide.reshape(wide.size), 0
     length = wide.shape[1] * wide.shape[2]
     for c in range(channels):
-        for i in range(kernel_h):
-            start = c * taps * length + _offset(i, sh, dh, rows, across)
-            for _ in range(taps):
+        for i in range(phase[0], phase[0] + phase[2]):
+            start = (c * taps + phase[1]) * length + _offset(i, sh, dh, rows, across)
+            for _ in range(phase[3]):
                 for n in range(parts):
                     come, go = start + begins[n, 0], row + begins[n, 1]
                     move(source, come, panel, go)
@@ -193,29 +193,34 @@ def _pack(wide, channels, q, count, positions, kernel_h, taps, sh, dh, rows, acr
 
 
 @piece
-def _put(total, bias, last, b, first_out, top, rows, across, steps, q, out):
+def _put(total, bias, last, b, first_out, top, rows, across, step, phase, q, out):
     """One image's positions of total (O, ·), from q on, with bias, to their places in out."""
-    row_step, column_step, row_start, column_start = steps
+    row_step, column_step = step
+    row_start, column_start = phase[4], phase[5]
     outputs = total.shape[0]
+    height, width = (out.shape[1], out.shape[2]) if last else (out.shape[2], out.shape[3])
+    # phases that start further on have a position less where the steps do not come out even
+    most = min(rows, (height - row_start + row_step - 1) // row_step - top)
+    count = min(across, (width - column_start + column_step - 1) // column_step)
     if last:
-        for r in range(rows):
+        for r in range(most):
             h = (top + r) * row_step + row_start
-            for t in range(across):
+            for t in range(count):
                 target = out[b, h, t * column_step + column_start, first_out:]
                 for o in range(outputs):
                     target[o] = total[o, q + r * across + t] + bias[first_out + o]
         return
     for o in range(outputs):
         start = bias[first_out + o]
-        if row_step == 1 and column_step == 1 and across == out.shape[3]:
-            plane = out[b, first_out + o].reshape(out.shape[2] * out.shape[3])
+        if row_step == 1 and column_step == 1 and across == width:
+            plane = out[b, first_out + o].reshape(height * width)
             begin = top * across
             target, source = plane[begin : begin + rows * across], total[o, q : q + rows * across]
             for t in range(target.size):
                 target[t] = source[t] + start
             continue
-        for r in range(rows):
-            source = total[o, q + r * across : q + (r + 1) * across]
+        for r in range(most):
+            source = total[o, q + r * across : q + r * across + count]
             target = out[b, first_out + o, (top + r) * row_step + row_start, column_start:]
             if column_step == 1:
                 for t in range(source.size):
@@ -240,80 +245,106 @@ def _room(images, channels, height, width, taps, sh, sw, across, x):
 
 
 @piece
-def _convolve_block(x, last, weight, bias, block, group, geometry, steps, across, out_last, out):
-    outputs, channels, kernel_h, taps = weight.shape[1:]
+def _convolve_block(
+    x, last, weight, bias, block, group, geometry, kernel, phases, step, across, out_last, out
+):
+    kernel_h, taps = kernel
     sh, sw, ph, pw, dh, dw = geometry
+    groups = weight.shape[0]
+    channels, outputs = x.shape[3 if last else 1] // groups, bias.size // groups
     images, top, rows = block[1] - block[0], block[2], block[3] - block[2]
     height = (rows - 1) * sh + (kernel_h - 1) * dh + 1
     width = (across - 1) * sw + (taps - 1) * dw + 1
     columns, planes = (width + sw - 1) // sw, (height + sh - 1) // sh
     length = planes * min(sh, height) * across
     lanes = 128 // x.itemsize
-    most = _channels_at_once(channels, kernel_h * taps)
+    largest = 1
+    for f in range(len(phases)):
+        largest = max(largest, phases[f, 2] * phases[f, 3])
+    most = _channels_at_once(channels, largest)
     positions = rows * across
     panels = (images * positions + lanes - 1) // lanes
     padded, wide = _room(images, most, height, width, taps, sh, sw, across, x)
-    panel = np.zeros((most * kernel_h * taps + 2) * lanes, x.dtype)
+    panel = np.zeros((most * largest + 2) * lanes, x.dtype)
     begins = np.empty((lanes, 2), np.int64)
-    total = np.empty((outputs, panels * lanes), x.dtype)
-    matrix = weight[group].reshape(outputs, channels * kernel_h * taps)
+    total = np.empty((len(phases), outputs, panels * lanes), x.dtype)
     for first in range(0, channels, most):
         many = min(most, channels - first)
-        depth = many * kernel_h * taps
-        start = first * kernel_h * taps
         size = images * many * height * sw * columns
         image = padded[:size].reshape(images, many, height, sw, columns)
         spread = wide[: many * taps * images * length].reshape(many * taps, images, length)
         for b in range(images):
             _pad(x, last, block[0] + b, group * channels + first, top * sh - ph, -pw, image[b])
         _widen(image, taps, sh, dh, dw, across, spread)
-        for p in range(panels):
-            q = p * lanes
-            count = min(lanes, images * positions - q)
-            _pack(
-                spread, many, q, count, positions, kernel_h, taps, sh, dh, planes, across, begins,
-                panel,
+        place = 0
+        for f in range(len(phases)):
+            phase = phases[f]
+            seen = phase[2] * phase[3]
+            depth, start, end = many * seen, first * seen, place + outputs * channels * seen
+            matrix = weight[group, place:end].reshape(outputs, channels * seen)
+            place = end
+            for p in range(panels):
+                q = p * lanes
+                count = min(lanes, images * positions - q)
+                _pack(
+                    spread, many, q, count, positions, phase, taps, sh, dh, planes, across, begins,
+                    panel,
+                )
+                windows = panel[: depth * lanes].reshape(depth, lanes)
+                o = 0
+                while o < outputs:
+                    n = tile_rows(outputs - o)
+                    a = matrix[o : o + n, start : start + depth]
+                    tile(a, windows, n, first > 0, total[f, o : o + n, q : q + lanes])
+                    o += n
+    for f in range(len(phases)):
+        for b in range(images):
+            _put(
+                total[f], bias, out_last, block[0] + b, group * outputs, top, rows, across, step,
+                phases[f], b * positions, out,
             )
-            windows = panel[: depth * lanes].reshape(depth, lanes)
-            o = 0
-            while o < outputs:
-                n = tile_rows(outputs - o)
-                a = matrix[o : o + n, start : start + depth]
-                tile(a, windows, n, first > 0, total[o : o + n, q : q + lanes])
-                o += n
-    for b in range(images):
-        _put(
-            total, bias, out_last, block[0] + b, group * outputs, top, rows, across, steps,
-            b * positions, out,
-        )
 
 
-def convolve_ref(x, last, weight, bias, blocks, geometry, steps, size, out_last, out):
+def convolve_ref(
+    x, last, weight, bias, blocks, geometry, kernel, phases, step, size, out_last, out
+):
     x, out = images_first(x, last), images_first(out, out_last)
-    groups, outputs, channels = weight.shape[:3]
-    rows, across, top, left = steps
-    target = out[:, :, top::rows, left::across][:, :, : size[0], : size[1]]
-    total = np.zeros(target.shape, x.dtype)
-    for i, j, here, seen in taps_ref(x, size, weight.shape[3:], geometry):
-        for g in range(groups):
-            o, c = slice(g * outputs, (g + 1) * outputs), slice(g * channels, (g + 1) * channels)
-            part = total[:, o][here]
-            part += np.einsum("oc,bchw->bohw", weight[g, :, :, i, j], seen[:, c], optimize=True)
-    target[:] = total + bias[:, None, None]
+    groups = len(weight)
+    outputs, channels = len(bias) // groups, x.shape[1] // groups
+    place = 0
+    for up, left, high, broad, row, column in phases:
+        total = np.zeros((len(x), len(bias), *size), x.dtype)
+        end = place + outputs * channels * high * broad
+        matrix = weight[:, place:end].reshape(groups, outputs, channels, high, broad)
+        place = end
+        for i, j, here, seen in taps_ref(x, size, kernel, geometry):
+            if not (up <= i < up + high and left <= j < left + broad):
+                continue
+            for g in range(groups):
+                o = slice(g * outputs, (g + 1) * outputs)
+                c = slice(g * channels, (g + 1) * channels)
+                tap = matrix[g, :, :, i - up, j - left]
+                part = total[:, o][here]
+                part += np.einsum("oc,bchw->bohw", tap, seen[:, c], optimize=True)
+        target = out[:, :, row :: step[0], column :: step[1]][:, :, : size[0], : size[1]]
+        target[:] = (total + bias[:, None, None])[:, :, : target.shape[2], : target.shape[3]]
 
 
 @kernel(reference=convolve_ref, parallel=True, serial_below=2_000)
-def convolve(x, last, weight, bias, blocks, geometry, steps, size, out_last, out):
-    """x (B, C, H, W), or (B, H, W, C) if last; weight (G, O/G, C/G, KH, KW); bias (O,); out as x.
+def convolve(x, last, weight, bias, blocks, geometry, kernel, phases, step, size, out_last, out):
+    """x (B, C, H, W), or (B, H, W, C) if last; bias (O,); out as x, channels last if out_last.
 
-    blocks (n, 4): first image, last, first row of outputs, last. Output position (r, t) of `size`
-    goes to out's (r * steps[0] + steps[2], t * steps[1] + steps[3]); others are left as they are.
+    blocks (n, 4): first image, last, first row of outputs, last. geometry and kernel: of the window
+    at each position of `size`. phases (P, 6): convolutions with a part of the window each, whose
+    position (r, t) goes to out's (r * step[0] + row, t * step[1] + column); others are left as they
+    are. A phase: first row of taps, first column, rows kh, columns kw; row, column. weight (G, ·):
+    the phases' weights (O/G, C/G, kh, kw), one after the other.
     """
     count = len(blocks)
     for p in prange(count * weight.shape[0]):
         _convolve_block(
-            x, last, weight, bias, blocks[p % count], p // count, geometry, steps, size[1],
-            out_last, out,
+            x, last, weight, bias, blocks[p % count], p // count, geometry, kernel, phases, step,
+            size[1], out_last, out,
         )
 
 

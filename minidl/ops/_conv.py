@@ -70,27 +70,42 @@ def correlate(
     out = _images(images, outputs, size, last, x.dtype)
     if out.size:
         parts = weight.reshape(groups, outputs // groups, *weight.shape[1:])
-        _convolve(x, parts, bias, geometry, (1, 1, 0, 0), size, out)
+        _convolve(x, [(parts, 0, 0, 0, 0)], bias, geometry, parts.shape[3:], (1, 1), size, out)
     return out
 
 
-def _convolve(x, weight, bias, geometry, steps, size, out) -> None:
-    """`kernels.convolve` of arrays (B, C, H, W) that lie in memory as they like."""
+def _convolve(x, parts, bias, geometry, kernel, step, size, out) -> None:
+    """`kernels.convolve` of arrays (B, C, H, W) that lie in memory as they like.
+
+    parts: weight (G, O/G, C/G, kh, kw), its first row and column in `kernel`, its place in out.
+    """
     last, out_last = is_last(x), is_last(out)
     x = x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x)
     if out_last:
         out = out.transpose(0, 2, 3, 1)
-    outputs = weight.shape[0] * weight.shape[1]
-    start = np.zeros(outputs, x.dtype) if bias is None else np.ascontiguousarray(bias)
+    groups, outputs = parts[0][0].shape[:2]
+    start = bias if bias is not None else np.zeros(groups * outputs, x.dtype)
     flat = out.shape[1 if out_last else 2] == 1
-    if flat and _is_lying(x.shape, last, weight.shape, geometry, size):
+    if flat and _is_lying(x.shape, last, kernel, geometry, size):
         x, out = _stood_up(x, last), _stood_up(out, out_last)
-        weight, geometry = weight.swapaxes(3, 4), _swapped(geometry)
-        steps, size = (*steps[1::-1], *steps[:1:-1]), size[::-1]
-    parts = blocks_of(len(x), *size, POSITIONS)
+        parts = [(w.swapaxes(3, 4), left, up, b, a) for w, up, left, a, b in parts]
+        geometry, kernel, step, size = _swapped(geometry), kernel[::-1], step[::-1], size[::-1]
+    phases = _phases(tuple((up, left, *w.shape[3:], a, b) for w, up, left, a, b in parts))
+    weights = [w.reshape(groups, -1) for w, *_ in parts]
+    weight = weights[0] if len(parts) == 1 else np.concatenate(weights, 1)
+    # the sums of all phases are kept until the last channel: they should not leave the second cache
+    most = min(POSITIONS, max(128, POSITIONS * 128 // (len(parts) * outputs)))
+    blocks = blocks_of(len(x), *size, POSITIONS if len(parts) == 1 else most)
     run = _math.suited(kernels.convolve, out)
-    weight = np.ascontiguousarray(weight)
-    run(x, last, weight, start, parts, geometry, steps, size, out_last, out)
+    weight, start = np.ascontiguousarray(weight), np.ascontiguousarray(start)
+    run(x, last, weight, start, blocks, geometry, kernel, phases, step, size, out_last, out)
+
+
+@lru_cache(maxsize=256)
+def _phases(found) -> Array:
+    made = np.array(found, np.int64)
+    made.flags.writeable = False
+    return made
 
 
 def spread(
@@ -115,23 +130,33 @@ def spread(
         return out
     turned = weight.reshape(groups, outputs // groups, thin, *kernel).swapaxes(1, 2)
     sh, sw, ph, pw, dh, dw = geometry
-    across = [_phase(b, sw, pw, dw, kernel[1], size[1]) for b in range(min(sw, size[1]))]
-    for a in range(min(sh, size[0])):
-        up, padding_h, dilation_h, rows = _phase(a, sh, ph, dh, kernel[0], size[0])
-        for b, (left, padding_w, dilation_w, columns) in enumerate(across):
+    lines = [(a, *_phase(a, sh, ph, dh, kernel[0])) for a in range(min(sh, size[0]))]
+    across = [(b, *_phase(b, sw, pw, dw, kernel[1])) for b in range(min(sw, size[1]))]
+    found = []
+    for a, up, padding_h, dilation_h in lines:
+        for b, left, padding_w, dilation_w in across:
             part = turned[:, :, :, up, left]
             if not part.size or not g.size:
                 out[:, :, a::sh, b::sw] = 0 if bias is None else bias[:, None, None]
                 continue
             # from the last tap to the first: a window of g in its own order
-            rest = (1, 1, padding_h, padding_w, dilation_h, dilation_w)
-            taps = part[:, :, :, ::-1, ::-1]
-            _convolve(g, taps, bias, rest, (sh, sw, a, b), (rows, columns), out)
+            part = part[:, :, :, ::-1, ::-1]
+            found.append((part, padding_h, padding_w, dilation_h, dilation_w, a, b))
+    # all phases at once, from one window of g; with gaps in it one by one
+    whole = all(one[3:5] == (1, 1) for one in found)
+    count = (-(-size[0] // sh), -(-size[1] // sw))
+    for some in ([found] if whole and found else [[one] for one in found]):
+        top, left = max(one[1] for one in some), max(one[2] for one in some)
+        parts = [(one[0], top - one[1], left - one[2], *one[5:]) for one in some]
+        high = max(one[1] + one[0].shape[3] for one in parts)
+        broad = max(one[2] + one[0].shape[4] for one in parts)
+        rest = (1, 1, top, left, *some[0][3:5])
+        _convolve(g, parts, bias, rest, (high, broad), (sh, sw), count, out)
     return out
 
 
-def _phase(a: int, stride: int, padding: int, dilation: int, kernel: int, size: int):
-    """(taps, padding, dilation, count) of the convolution that gives outputs a, a + stride, ...
+def _phase(a: int, stride: int, padding: int, dilation: int, kernel: int):
+    """(taps, padding, dilation) of the convolution that gives outputs a, a + stride, ...
 
     Position a + stride * r gets tap i of g[o] where a + stride * r = o * stride + i * dilation -
     padding. Such taps are a common step apart, and with each of them o changes alike.
@@ -141,7 +166,7 @@ def _phase(a: int, stride: int, padding: int, dilation: int, kernel: int, size: 
     taps = slice(first, kernel, step)
     count, apart = len(range(first, kernel, step)), step * dilation // stride
     begin = (a + padding - first * dilation) // stride  # where tap `first` of position a looks
-    return taps, (count - 1) * apart - begin, apart, -(-(size - a) // stride)
+    return taps, (count - 1) * apart - begin, apart
 
 
 def _spread_special(g, weight, bias, shape, geometry, groups) -> Array:
@@ -205,7 +230,7 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
         return out
     last = is_last(x)
     x = x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x)
-    lying = _is_lying(x.shape, last, (0, 0, 0, *kernel), geometry, size)
+    lying = _is_lying(x.shape, last, kernel, geometry, size)
     if lying:
         x, g = _stood_up(x, last), _stood_up(g, False)
         geometry, kernel = _swapped(geometry), kernel[::-1]
@@ -234,10 +259,10 @@ def _images(images: int, channels: int, size, last: bool, dtype) -> Array:
     return empty((images, channels, *size), dtype)
 
 
-def _is_lying(shape, last, weight, geometry: Geometry, size) -> bool:
+def _is_lying(shape, last, kernel, geometry: Geometry, size) -> bool:
     """Whether all is one row high: it is computed as one column, which needs no spreading out."""
     height = shape[1] if last else shape[2]
-    return height == 1 and weight[3] == 1 and size[0] == 1 and geometry[2] == 0
+    return height == 1 and kernel[0] == 1 and size[0] == 1 and geometry[2] == 0
 
 
 def _stood_up(x: Array, last: bool) -> Array:

@@ -95,16 +95,25 @@ def _convolutions(rng, dtype):
 
 def convolve(rng, dtype):
     for x, last, weight, size, geometry, note in _convolutions(rng, dtype):
-        outputs = weight.shape[0] * weight.shape[1]
+        groups, outputs, _, *kernel = weight.shape
+        outputs *= groups
         bias, blocks = normal(rng, outputs, dtype), blocks_of(len(x), *size)
-        for steps in ((1, 1, 0, 0), (2, 3, 1, 2)):
-            area = (steps[0] * size[0], steps[1] * size[1])
-            out = np.zeros((len(x), *area, outputs) if last else (len(x), outputs, *area), dtype)
-            inputs = [x, last, weight, bias, blocks, geometry, steps, size, last]
-            if steps == (1, 1, 0, 0):
-                yield KernelCase(inputs, outputs=[out], note=note)
-            else:  # what lies between the steps stays
-                yield KernelCase(inputs, state=[out], note=f"{note}, {steps}")
+        inputs = [x, last, weight.reshape(groups, -1), bias, blocks, geometry, tuple(kernel)]
+        phases = np.array([(0, 0, *kernel, 0, 0)])
+        out = np.zeros((len(x), *size, outputs) if last else (len(x), outputs, *size), dtype)
+        yield KernelCase([*inputs, phases, (1, 1), size, last], outputs=[out], note=note)
+        # two parts of the window; the second one has a row and a column less. The rest stays
+        high, broad = kernel[0] - kernel[0] // 2, kernel[1] - kernel[1] // 2
+        phases = np.array(
+            [(0, 0, *kernel, 0, 1), (kernel[0] // 2, kernel[1] // 2, high, broad, 1, 2)]
+        )
+        taps = kernel[0] * kernel[1] + high * broad
+        thin = weight.shape[2]
+        inputs[2] = normal(rng, (groups, outputs // groups * thin * taps), dtype)
+        area = (2 * size[0] - 1, 3 * size[1] - 1)
+        out = np.zeros((len(x), *area, outputs) if last else (len(x), outputs, *area), dtype)
+        inputs = [*inputs, phases, (2, 3), size, last]
+        yield KernelCase(inputs, state=[out], note=f"{note}, phases")
 
 
 def convolve_weight(rng, dtype):
