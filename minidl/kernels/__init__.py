@@ -175,6 +175,9 @@ HOMES = {
         "softmax_backward",
         "softmax_forward",
     ),
+    "sums": (
+        "column_sums",
+    ),
     "topk": (
         "topk_rows",
     ),

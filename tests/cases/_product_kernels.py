@@ -33,3 +33,10 @@ def product_panels(rng, dtype):
         packed = np.empty(panels_shape(d, m, dtype), dtype)
         for bias in (np.empty(0, dtype), normal(rng, m, dtype)):
             yield KernelCase([a, b, bias], outputs=[packed, np.empty((n, m), dtype)])
+
+
+@case("column_sums")
+def column_sums(rng, dtype):
+    for n, d in [(0, 3), (1, 1), (7, 5), (1030, 33), (5000, 2)]:
+        x = normal(rng, n * d, dtype).reshape(n, d)
+        yield KernelCase([x], outputs=[np.empty(d, dtype)])
