@@ -107,6 +107,10 @@ HOMES = {
         "tanh_backward",
         "tanh_forward",
     ),
+    "extreme": (
+        "max_rows",
+        "share_rows",
+    ),
     "losses": (
         "bce_with_logits_backward",
         "bce_with_logits_forward",

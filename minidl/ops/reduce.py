@@ -116,8 +116,19 @@ class Prod(Op):
         return math.prod(shapes[0])
 
 
+def _rows(x, dim):
+    """x as rows (N, K) where dim are its last axes and it is worth a kernel, else None."""
+    if dim is None or dim != tuple(range(x.ndim - len(dim), x.ndim)) or not _math.large(x):
+        return None
+    return np.ascontiguousarray(x).reshape(-1, math.prod(x.shape[x.ndim - len(dim) :]))
+
+
 def _shared(dout, x, out, dim, keepdim):
     """dout to the elements that equal the result, in equal parts."""
+    if type(dout) is np.ndarray and (rows := _rows(x, dim)) is not None:
+        dx = empty(x.shape, x.dtype)
+        kernels.share_rows(rows, out.reshape(-1), dout.reshape(-1), dx.reshape(rows.shape))
+        return (dx,)
     array = _math.values(x)
     best = opened(_math.values(out), array.shape, dim, keepdim)
     equal = (array == best) | ((array != array) & (best != best))  # NaN is its own kind
@@ -139,7 +150,13 @@ class Amax(Op):
 
     @staticmethod
     def forward(x, *, dim, keepdim):
-        out = x.max(axis=dim, keepdims=keepdim)
+        rows = _rows(x, dim)
+        if rows is None:
+            out = x.max(axis=dim, keepdims=keepdim)
+        else:
+            shape = x.shape[: x.ndim - len(dim)] + (1,) * len(dim) * keepdim
+            out = empty(shape, x.dtype)
+            kernels.max_rows(rows, out.reshape(-1))
         return out, (x, out)
 
     @staticmethod

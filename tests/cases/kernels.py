@@ -157,6 +157,28 @@ def logsumexp(rng, dtype):
     yield KernelCase([rows], outputs=[np.empty(len(rows), dtype)], note="special rows")
 
 
+def _rows_with_ties(rng, dtype):
+    for n, k in (*ROWS, (2_500, 48)):
+        yield np.maximum(normal(rng, (n, k), dtype), 0), f"{n} x {k}"
+    rows = np.concatenate([_special_rows(dtype), np.full((2, 3), [[-np.inf], [np.inf]], dtype)])
+    rows[0, 1] = np.copysign(np.nan, -1)
+    yield rows, "special rows"
+
+
+@case("max_rows")
+def max_rows(rng, dtype):
+    for x, note in _rows_with_ties(rng, dtype):
+        yield KernelCase([x], outputs=[np.empty(len(x), dtype)], note=note)
+
+
+@case("share_rows")
+def share_rows(rng, dtype):
+    for x, note in _rows_with_ties(rng, dtype):
+        dbest = normal(rng, len(x), dtype)
+        for best in (x.max(axis=1), x.min(axis=1)):
+            yield KernelCase([x, best, dbest], outputs=[x], note=note)
+
+
 def _cross_entropy(rng, dtype):
     for n, k in ROWS:
         for smoothing in (0.0, 0.2):

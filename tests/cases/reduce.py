@@ -37,6 +37,8 @@ def extremes(rng):
         x = rng.permutation(np.arange(np.prod(shape, dtype=int)) * 0.5 - 3.0).reshape(shape)
         yield Case((x,), {"dim": dim, "keepdim": keepdim}, f"{shape}")
     yield Case((np.zeros((0, 3)) + 1.0,), {"dim": (1,), "keepdim": False}, "no rows")
+    many = rng.permutation(np.arange(1200) * 0.5).reshape(30, 8, 5)  # enough for a kernel
+    yield Case((many,), {"dim": (1, 2), "keepdim": True}, "last two axes of many")
 
 
 def prods(rng):
