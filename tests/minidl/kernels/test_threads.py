@@ -162,7 +162,7 @@ exp_forward(x, x)
 @needs_numba
 @pytest.mark.parametrize(
     ("given", "told"),
-    [({}, "20000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
 )
 def test_workers_are_told_how_long_to_wait_before_the_pool_opens(given, told):
     """Whatever the first kernel of the process is; libgomp looks at its settings only once."""
