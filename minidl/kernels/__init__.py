@@ -74,6 +74,7 @@ HOMES = {
         "channel_combine",
         "channel_moments",
         "channel_sums",
+        "channel_totals",
     ),
     "bag": (
         "bag_max",

@@ -133,6 +133,38 @@ def channel_affine(x, centre, scale, shift, y):
 
 
 @QUIET
+def channel_totals_ref(x, total):
+    total[:] = x.sum(axis=(0, 2), dtype=np.float64)
+
+
+@piece(fastmath=_SUMS)
+def _totals_of_planes(x, totals):
+    for i in range(x.shape[0]):
+        plane, total = x[i], 0.0
+        for k in range(plane.size):
+            total += plane[k]
+        totals[i] = total
+
+
+@kernel(reference=channel_totals_ref, parallel=True, serial_below=65_536)
+def channel_totals(x, total):
+    """x (N, C, L); total (C,).  The sum of each channel: a convolution's dbias; L is not small."""
+    batch, channels, length = x.shape
+    planes = x.reshape(batch * channels, length)
+    each = np.empty(batch * channels, np.float64)
+    step = rows_a_piece(length, _PIECE)
+    for p in prange(count_pieces(batch * channels, step)):
+        s, e = piece_bounds(p, step, batch * channels)
+        _totals_of_planes(planes[s:e], each[s:e])
+    sums = np.zeros(channels, np.float64)
+    for n in range(batch):
+        for c in range(channels):
+            sums[c] += each[n * channels + c]
+    for c in range(channels):
+        total[c] = sums[c]
+
+
+@QUIET
 def channel_sums_ref(dy, x, centre, sum_dy, sum_dyx):
     sum_dy[:] = dy.sum(axis=(0, 2), dtype=np.float64)
     sum_dyx[:] = (dy * (x - _by_channel(centre))).sum(axis=(0, 2), dtype=np.float64)

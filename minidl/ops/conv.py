@@ -11,8 +11,10 @@ import math
 
 import numpy as np
 
+from minidl import kernels
 from minidl.ops import _conv, _math
 from minidl.ops._op import Op, empty
+from minidl.ops._sums import sum_rows
 
 
 def lifted(x):
@@ -38,6 +40,13 @@ def channel_sums(dout):
         return dout.sum(axis=(0, *range(2, dout.ndim)))
     if not dout.size:
         return np.zeros(dout.shape[1], dout.dtype)
+    if _math.large(dout) and dout.flags.c_contiguous:
+        dbias = empty(dout.shape[1], dout.dtype)
+        kernels.channel_totals(dout.reshape(*dout.shape[:2], -1), dbias)
+        return dbias
+    last = np.moveaxis(dout, 1, -1)
+    if _math.large(dout) and last.flags.c_contiguous:  # channels last in memory
+        return sum_rows(last.reshape(-1, dout.shape[1]))
     planes = dout.reshape(*dout.shape[:2], -1).sum(axis=2)  # (B, O)
     return planes.sum(axis=0, dtype=np.float64).astype(dout.dtype)
 

@@ -71,6 +71,12 @@ def channel_sums(rng, dtype):
         yield KernelCase([dy, x, centre], outputs=[centre, centre])
 
 
+@case("channel_totals")
+def channel_totals(rng, dtype):
+    for shape in PLANES:
+        yield KernelCase([normal(rng, shape, dtype)], outputs=[np.empty(shape[1], dtype)])
+
+
 @case("channel_combine")
 def channel_combine(rng, dtype):
     for shape in PLANES:

@@ -12,6 +12,7 @@ import minidl
 import minidl.nn.functional as F
 from minidl import Tensor
 from minidl.ops import _conv, _math
+from minidl.ops.conv import channel_sums
 
 
 def naive_conv(x, weight, bias, stride, padding, dilation, groups):
@@ -250,3 +251,12 @@ def test_errors():
     refuse(ValueError, "output would have", F.conv_transpose2d, x, back, padding=5)
     refuse(ValueError, "fold: output_size", F.fold, minidl.zeros(1, 8, 5), (4, 4), 2)
     refuse(ValueError, "larger than the padded input", F.unfold, x, 6)
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 900), (2, 40, 30, 31), (5, 3, 2)])
+def test_gradient_of_bias_in_either_layout(rng, shape):
+    dout = rng.standard_normal(shape).astype(np.float32)
+    last = np.moveaxis(np.ascontiguousarray(np.moveaxis(dout, 1, -1)), -1, 1)  # channels last
+    expected = dout.sum(axis=(0, *range(2, dout.ndim)), dtype=np.float64)
+    for array in (dout, last, np.repeat(dout, 2, -1)[..., ::2]):
+        np.testing.assert_allclose(channel_sums(array), expected, rtol=1e-4, atol=1e-4)
