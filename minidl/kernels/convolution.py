@@ -258,16 +258,21 @@ def _convolve_block(
     columns, planes = (width + sw - 1) // sw, (height + sh - 1) // sh
     length = planes * min(sh, height) * across
     lanes = 128 // x.itemsize
-    largest = 1
+    # phases with one window are one matrix: its positions are packed once
+    turns, largest = 1, 1
     for f in range(len(phases)):
         largest = max(largest, phases[f, 2] * phases[f, 3])
+        for k in range(4):
+            if phases[f, k] != phases[0, k]:
+                turns = len(phases)
+    together = outputs * len(phases) // turns
     most = _channels_at_once(channels, largest)
     positions = rows * across
     panels = (images * positions + lanes - 1) // lanes
     padded, wide = _room(images, most, height, width, taps, sh, sw, across, x)
     panel = np.zeros((most * largest + 2) * lanes, x.dtype)
     begins = np.empty((lanes, 2), np.int64)
-    total = np.empty((len(phases), outputs, panels * lanes), x.dtype)
+    total = np.empty((len(phases) * outputs, panels * lanes), x.dtype)
     for first in range(0, channels, most):
         many = min(most, channels - first)
         size = images * many * height * sw * columns
@@ -277,11 +282,11 @@ def _convolve_block(
             _pad(x, last, block[0] + b, group * channels + first, top * sh - ph, -pw, image[b])
         _widen(image, taps, sh, dh, dw, across, spread)
         place = 0
-        for f in range(len(phases)):
-            phase = phases[f]
+        for f in range(turns):
+            phase, sums = phases[f], total[f * together : (f + 1) * together]
             seen = phase[2] * phase[3]
-            depth, start, end = many * seen, first * seen, place + outputs * channels * seen
-            matrix = weight[group, place:end].reshape(outputs, channels * seen)
+            depth, start, end = many * seen, first * seen, place + together * channels * seen
+            matrix = weight[group, place:end].reshape(together, channels * seen)
             place = end
             for p in range(panels):
                 q = p * lanes
@@ -292,16 +297,16 @@ def _convolve_block(
                 )
                 windows = panel[: depth * lanes].reshape(depth, lanes)
                 o = 0
-                while o < outputs:
-                    n = tile_rows(outputs - o)
+                while o < together:
+                    n = tile_rows(together - o)
                     a = matrix[o : o + n, start : start + depth]
-                    tile(a, windows, n, first > 0, total[f, o : o + n, q : q + lanes])
+                    tile(a, windows, n, first > 0, sums[o : o + n, q : q + lanes])
                     o += n
     for f in range(len(phases)):
         for b in range(images):
             _put(
-                total[f], bias, out_last, block[0] + b, group * outputs, top, rows, across, step,
-                phases[f], b * positions, out,
+                total[f * outputs : (f + 1) * outputs], bias, out_last, block[0] + b,
+                group * outputs, top, rows, across, step, phases[f], b * positions, out,
             )
 
 

@@ -38,6 +38,10 @@ PHASES = 9
 """Up to so many steps (stride * stride) a transposed convolution is taken apart into convolutions,
 one for each remainder of the output's position: their taps lie side by side in g."""
 
+TOGETHER = 8
+"""Up to so many outputs of all phases (a tile's rows) they are computed from whole windows: to lay
+out windows takes longer than to multiply them, and a whole one is laid out once for all phases."""
+
 
 def is_last(x: Array) -> bool:
     """Whether x (B, C, H, W) lies in memory with its channels last, as windows of rows do."""
@@ -150,9 +154,22 @@ def spread(
         parts = [(one[0], top - one[1], left - one[2], *one[5:]) for one in some]
         high = max(one[1] + one[0].shape[3] for one in parts)
         broad = max(one[2] + one[0].shape[4] for one in parts)
+        if len(parts) * thin <= TOGETHER:
+            parts = _whole(parts, (high, broad))
         rest = (1, 1, top, left, *some[0][3:5])
         _convolve(g, parts, bias, rest, (high, broad), (sh, sw), count, out)
     return out
+
+
+def _whole(parts, kernel):
+    """The same with weights for the whole window: 0 where a phase has no tap."""
+    found = []
+    for weight, up, left, a, b in parts:
+        whole = np.zeros((*weight.shape[:3], *kernel), weight.dtype)
+        high, broad = weight.shape[3:]
+        whole[..., up : up + high, left : left + broad] = weight
+        found.append((whole, 0, 0, a, b))
+    return found
 
 
 def _phase(a: int, stride: int, padding: int, dilation: int, kernel: int):
