@@ -2,7 +2,7 @@
 
 A kernel and all that it calls count, each with its bytecode, the constants of its module that it
 reads, and its flags. Comments, docstrings and what else stands in the file do not. What generates
-LLVM code itself (`_tile`, `_prefetch`, `gemm`) counts with the source of its module.
+LLVM code itself (`_tile`, `_lanes`, `_prefetch`, `gemm`) counts with the source of its module.
 """
 
 import functools

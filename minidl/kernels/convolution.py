@@ -12,11 +12,10 @@ rows of one) whose parts stay in the second-level cache, and through them by pan
 that stay in the first, for the products in registers of `_tile`.
 """
 
-from typing import Any
-
 import numpy as np
 
-from minidl.kernels._jit import _Compilable, helper, kernel, piece, prange
+from minidl.kernels._jit import helper, kernel, piece, prange
+from minidl.kernels._lanes import move, move_few, move_second
 from minidl.kernels._tile import tile, tile_rows
 from minidl.kernels.conv import span_ref
 
@@ -46,51 +45,12 @@ def taps_ref(x, size, kernel, geometry):
             yield i, j, (..., rows, across), x[:, :, sources, taken]
 
 
-def _move(source, s, target, t):
-    """What the code below computes: target[t : t + width] = source[s : s + width], one vector."""
-
-
-class _Move(_Compilable):
-    """LLVM code: of a loop of fixed length Numba makes tests for overlap, longer than the copy."""
-
-    def dispatcher(self) -> Any:
-        if self._dispatcher is None:
-            from numba.core import types
-            from numba.extending import intrinsic
-
-            @intrinsic
-            def move(typing_context, source, s, target, t):
-                return types.void(source, types.intp, target, types.intp), _generate
-
-            self._dispatcher = move
-        return self._dispatcher
-
-
-def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    from llvmlite import ir
-
-    number = context.get_data_type(signature.args[0].dtype)
-    size = 4 if isinstance(number, ir.FloatType) else 8
-    vector = ir.VectorType(number, 64 // size).as_pointer()
-    places = []
-    for i in (0, 2):
-        array = context.make_array(signature.args[i])(context, builder, arguments[i])
-        place = builder.gep(array.data, [arguments[i + 1]])
-        places.append(builder.bitcast(place, vector))
-    value = builder.load(places[0])
-    value.align = size
-    builder.store(value, places[1]).align = size
-    return context.get_dummy_value()
-
-
-move: Any = _Move(_move, ("contract",), inline=True)
-
-
 @piece
-def _pad(x, last, b, first, top, left, padded):
+def _pad(x, last, b, first, top, left, padded, target, place):
     """padded (C, Hp, sw, Wp), 0 around: channels from `first` of image b, from (top, left) on.
 
-    Columns w = u * sw + step stand at [step, u], so that every tap finds its own side by side.
+    padded lies in target, which is flat, from `place` on, with room for a vector behind it. Columns
+    w = u * sw + step stand at [step, u], so that every tap finds its own side by side.
     """
     channels, height, steps, width = padded.shape
     if last:
@@ -100,30 +60,36 @@ def _pad(x, last, b, first, top, left, padded):
     start, stop = max(0, -left), min(width * steps, across - left)
     if stop <= start:
         return
-    for h in range(max(0, -top), min(height, rows - top)):
-        if last:
+    source, lanes = x.reshape(x.size), 64 // x.itemsize
+    lowest, highest = max(0, -top), min(height, rows - top)
+    if last:
+        for h in range(lowest, highest):
             for w in range(start, stop):
-                source = x[b, h + top, w + left, first : first + channels]
+                pixel = x[b, h + top, w + left, first : first + channels]
                 for c in range(channels):
-                    padded[c, h, w % steps, w // steps] = source[c]
-            continue
-        for c in range(channels):
-            row = x[b, first + c, h + top]
+                    padded[c, h, w % steps, w // steps] = pixel[c]
+        return
+    spans = np.empty((steps, 2), np.int64)  # here, for divisions took half of a row's time
+    for step in range(steps):
+        spans[step, 0] = (start - step + steps - 1) // steps if start > step else 0
+        spans[step, 1] = (stop - step + steps - 1) // steps
+    # from first to last, for with each row zeros are written behind it
+    for c in range(channels):
+        for h in range(lowest, highest):
+            come = ((b * x.shape[1] + first + c) * rows + h + top) * across + left
             for step in range(steps):
-                begin = (start - step + steps - 1) // steps if start > step else 0
-                end = (stop - step + steps - 1) // steps
-                if end <= begin:
-                    continue
-                source, target = row[begin * steps + step + left :], padded[c, h, step, begin:end]
-                if steps == 1:
-                    for u in range(target.size):
-                        target[u] = source[u]
-                elif steps == 2:
-                    for u in range(target.size):
-                        target[u] = source[2 * u]
-                else:
-                    for u in range(target.size):
-                        target[u] = source[steps * u]
+                u, end = spans[step, 0], spans[step, 1]
+                go = place + ((c * height + h) * steps + step) * width
+                while u < end:  # a range with a step divides for its length
+                    s, count = come + u * steps + step, min(lanes, end - u)
+                    if steps == 1:
+                        move_few(source, s, target, go + u, count)
+                    elif steps == 2:
+                        move_second(source, s, target, go + u, count)
+                    else:
+                        for v in range(count):
+                            target[go + u + v] = source[s + v * steps]
+                    u += lanes
 
 
 @piece
@@ -150,8 +116,10 @@ def _widen(padded, taps, sh, dh, dw, across, wide):
             for step in range(min(sh, height)):
                 for h in range(step, height, sh):
                     begin = ((b * channels + c) * height + h) * steps * width + column
-                    for t in range(0, across, lanes):
+                    t = 0
+                    while t < across:
                         move(source, begin + t, target, place + t)
+                        t += lanes
                     place += across
                 place += (rows - (height - step + sh - 1) // sh) * across
 
@@ -279,7 +247,10 @@ def _convolve_block(
         image = padded[:size].reshape(images, many, height, sw, columns)
         spread = wide[: many * taps * images * length].reshape(many * taps, images, length)
         for b in range(images):
-            _pad(x, last, block[0] + b, group * channels + first, top * sh - ph, -pw, image[b])
+            _pad(
+                x, last, block[0] + b, group * channels + first, top * sh - ph, -pw, image[b],
+                padded, b * (size // images),
+            )
         _widen(image, taps, sh, dh, dw, across, spread)
         place = 0
         for f in range(turns):
@@ -391,7 +362,10 @@ def _weight_block(x, dout, last, block, group, outputs, kernel, geometry, dweigh
         image = padded[:size].reshape(images, many, height, sw, columns)
         spread = wide[: many * taps * images * length].reshape(many * taps, images, length)
         for b in range(images):
-            _pad(x, last, block[0] + b, group * channels + first, top * sh - ph, -pw, image[b])
+            _pad(
+                x, last, block[0] + b, group * channels + first, top * sh - ph, -pw, image[b],
+                padded, b * (size // images),
+            )
         _widen(image, taps, sh, dh, dw, across, spread)
         flat = spread.reshape(many * taps, images * length)
         for p in range(turned.shape[0]):

@@ -149,7 +149,7 @@ def spread(
     # all phases at once, from one window of g; with gaps in it one by one
     whole = all(one[3:5] == (1, 1) for one in found)
     count = (-(-size[0] // sh), -(-size[1] // sw))
-    for some in ([found] if whole and found else [[one] for one in found]):
+    for some in [found] if whole and found else [[one] for one in found]:
         top, left = max(one[1] for one in some), max(one[2] for one in some)
         parts = [(one[0], top - one[1], left - one[2], *one[5:]) for one in some]
         high = max(one[1] + one[0].shape[3] for one in parts)

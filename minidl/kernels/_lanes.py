@@ -1,0 +1,144 @@
+"""Copies inside kernels by vectors of 64 bytes, for rows that are a vector long or shorter.
+
+Of a loop over 7 or 14 numbers Numba makes tests for overlap and an unrolled body that is never
+reached; they take longer than the numbers. All arrays are flat, s and t places in them. Whole
+vectors are written, so that a target needs room for one more, and what lies behind is written next;
+of the source no more than `count` numbers, a vector's at most, are read where that is given.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from minidl.kernels._jit import _Compilable
+
+
+class _Lanes(_Compilable):
+    """LLVM code in place of a function that says what it computes."""
+
+    def __init__(self, function: Callable[..., Any], generate: Callable[..., None]):
+        super().__init__(function, ("contract",), inline=True)
+        self.generate = generate
+
+    def dispatcher(self) -> Any:
+        if self._dispatcher is None:
+            from numba.core import types
+            from numba.extending import intrinsic
+
+            generate = self.generate
+
+            def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                values = [
+                    context.make_array(kind)(context, builder, value).data
+                    if isinstance(kind, types.Array)
+                    else value
+                    for kind, value in zip(signature.args, arguments, strict=True)
+                ]
+                generate(_Vector(builder, context.get_data_type(signature.args[0].dtype)), *values)
+                return context.get_dummy_value()
+
+            if "count" in self.function.__code__.co_varnames:
+
+                @intrinsic
+                def lanes(typing_context, source, s, target, t, count):
+                    kinds = (source, types.intp, target, types.intp, types.intp)
+                    return types.void(*kinds), code
+
+            else:
+
+                @intrinsic
+                def lanes(typing_context, source, s, target, t):
+                    return types.void(source, types.intp, target, types.intp), code
+
+            self._dispatcher = lanes
+        return self._dispatcher
+
+
+class _Vector:
+    """Loads and stores of one vector's numbers."""
+
+    def __init__(self, builder: Any, number: Any):
+        from llvmlite import ir
+
+        self.ir, self.builder, self.number = ir, builder, number
+        self.size = 4 if isinstance(number, ir.FloatType) else 8
+        self.lanes = 64 // self.size
+        self.kind = ir.VectorType(number, self.lanes)
+
+    def place(self, base: Any, offset: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(base, [offset]), self.kind.as_pointer())
+
+    def whole(self, base: Any, offset: Any) -> Any:
+        value = self.builder.load(self.place(base, offset))
+        value.align = self.size
+        return value
+
+    def below(self, count: Any, lanes: Any) -> Any:
+        """The mask of `lanes`, a number for each, that are less than count."""
+        ir, builder = self.ir, self.builder
+        kind = ir.VectorType(count.type, self.lanes)
+        undefined, index = ir.Constant(kind, ir.Undefined), ir.IntType(32)
+        first = ir.Constant(ir.VectorType(index, self.lanes), None)
+        counts = builder.insert_element(undefined, count, index(0))
+        counts = builder.shuffle_vector(counts, undefined, first)  # count in every lane
+        return builder.icmp_signed("<", ir.Constant(kind, list(lanes)), counts)
+
+    def load(self, base: Any, offset: Any, mask: Any) -> Any:
+        """The numbers where the mask is set, 0 elsewhere; others are not read."""
+        from numba.core import cgutils
+
+        ir, letter = self.ir, f"v{self.lanes}f{8 * self.size}"
+        place, align = self.place(base, offset), ir.IntType(32)(self.size)
+        kind = ir.FunctionType(self.kind, [place.type, align.type, mask.type, self.kind])
+        name = f"llvm.masked.load.{letter}.p0{letter}"
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(function, [place, align, mask, ir.Constant(self.kind, None)])
+
+    def store(self, value: Any, base: Any, offset: Any) -> None:
+        self.builder.store(value, self.place(base, offset)).align = self.size
+
+    def chosen(self, a: Any, b: Any, lanes: Any) -> Any:
+        """Of the numbers of a and, behind them, b those at `lanes`."""
+        kind = self.ir.VectorType(self.ir.IntType(32), self.lanes)
+        return self.builder.shuffle_vector(a, b, self.ir.Constant(kind, list(lanes)))
+
+    def after(self, offset: Any) -> Any:
+        """One vector on."""
+        return self.builder.add(offset, offset.type(self.lanes))
+
+
+def _move(source, s, target, t):
+    """target[t : t + lanes] = source[s : s + lanes], a whole vector"""
+
+
+def _move_code(vector: Any, source: Any, s: Any, target: Any, t: Any) -> None:
+    vector.store(vector.whole(source, s), target, t)
+
+
+def _move_few(source, s, target, t, count):
+    """target[t : t + lanes] = source[s : s + count], then zeros
+
+    A store of some lanes alone (a masked one) is no quicker than a loop (Zen 4).
+    """
+
+
+def _move_few_code(vector: Any, source: Any, s: Any, target: Any, t: Any, count: Any) -> None:
+    value = vector.load(source, s, vector.below(count, range(vector.lanes)))
+    vector.store(value, target, t)
+
+
+def _move_second(source, s, target, t, count):
+    """target[t : t + lanes] = source[s : s + 2 * count : 2], then zeros"""
+
+
+def _move_second_code(vector: Any, source: Any, s: Any, target: Any, t: Any, count: Any) -> None:
+    n = vector.lanes
+    # lane k of the first vector, and of the second, is wanted if number k / 2 is
+    wanted = [k // 2 if k % 2 == 0 else 2 * n for k in range(2 * n)]
+    low = vector.load(source, s, vector.below(count, wanted[:n]))
+    high = vector.load(source, vector.after(s), vector.below(count, wanted[n:]))
+    vector.store(vector.chosen(low, high, range(0, 2 * n, 2)), target, t)
+
+
+move: Any = _Lanes(_move, _move_code)
+move_few: Any = _Lanes(_move_few, _move_few_code)
+move_second: Any = _Lanes(_move_second, _move_second_code)
