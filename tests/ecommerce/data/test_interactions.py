@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ecommerce as ec
 from ecommerce.data.interactions import encode
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=4)))
 def test_encode_and_back(ids: list[str]) -> None:
     codes, table = encode(np.array(ids, np.str_))
@@ -19,6 +20,7 @@ def test_encode_and_back(ids: list[str]) -> None:
     assert "" not in table
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), min_size=1))
 def test_whole_numbers_are_sorted_as_numbers(ids: list[int]) -> None:
     expected = sorted(set(ids))
