@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl._capture.program import Alloc, Instruction, Program, values_in
+from minidl._capture.program import Alloc, Instruction, Program, Storage, Value, values_in
 from minidl.typing import Array
 
 _ALIGN = 64  # bytes: a cache line, and a register of AVX-512
@@ -21,17 +21,28 @@ def plan(program: Program) -> int:
     """Give every Alloc of the program its array; returns the bytes of the shared block."""
     births: dict[Alloc, int] = {}
     deaths: dict[Alloc, int] = {}
+    behind: dict[Storage, set[Alloc]] = {}  # what a second name of a value stands for
+
+    def memory(value: Value) -> set[Alloc]:
+        found: set[Alloc] = set()
+        for storage in value.storages:
+            found |= behind.get(storage, set())
+            if storage.alloc in births:
+                found.add(storage.alloc)
+        return found
+
     for i, instruction in enumerate(program.instructions):
         for alloc in instruction.allocs:
             births[alloc] = deaths[alloc] = i
+        if instruction.kind == "alias":
+            for storage in instruction.outs.storages:
+                behind[storage] = memory(instruction.args[0])
         for value in (*instruction.reads(), *instruction.makes(), *instruction.writes):
-            for storage in value.storages:
-                if storage.alloc in births:
-                    deaths[storage.alloc] = i
+            for alloc in memory(value):
+                deaths[alloc] = i
     for value in values_in(program.result):
-        for storage in value.storages:
-            if storage.alloc in births:
-                deaths[storage.alloc] = len(program.instructions)
+        for alloc in memory(value):
+            deaths[alloc] = len(program.instructions)
     ending: list[list[Alloc]] = [[] for _ in range(len(program.instructions) + 1)]
     for alloc, death in deaths.items():
         if not alloc.pinned:

@@ -373,7 +373,8 @@ class _Writer:
             return False
         holders = {v for i in self.program.instructions for v in (*i.reads(), *i.makes())
                    if storage in v.storages}  # fmt: skip
-        return len(holders) == 1
+        second = any(i.kind == "alias" and i.outs is value for i in self.program.instructions)
+        return len(holders) == 1 and not second
 
 
 def _fits(array: Any, known: Any) -> bool:

@@ -54,7 +54,7 @@ def step_of(steps):
     return step
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_random_graphs(dtype, data):
