@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl._capture.emit import Emit, Register
 from minidl._capture.micro import BACKWARD, FORWARD
 from minidl._capture.program import Alloc, Instruction, Program, Storage, Value, values_in
 from minidl.kernels import program as vm
@@ -223,60 +224,12 @@ def _repeats(small: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, int] 
     return math.prod(shape[last + 1 :]), math.prod(padded)
 
 
-class _Emit:
-    """Gathers code; places of memory and registers are numbered when all are known."""
-
-    def __init__(self) -> None:
-        self.rows: list[list[Any]] = []
-        self.numbers: dict[float, int] = {}
-        self.once: list[list[Any]] = []
-        self._known: dict[Any, Any] = {}
-
-    def __call__(self, instruction: int, a: Any, b: Any = None, c: Any = None) -> Any:
-        made = _Register()
-        a, b, c = [self.place(x) for x in (a, b, c)]
-        self.rows.append([instruction, made, a, b, c])
-        return made
-
-    def number(self, x: float) -> Any:
-        key = ("number", float(x))
-        if key not in self._known:
-            made = self._known[key] = _Register()
-            self.once.append([vm.NUMBER, made, len(self.numbers), 0, 0])
-            self.numbers[float(x)] = len(self.numbers)
-        return self._known[key]
-
-    def place(self, x: Any) -> Any:
-        return self.number(x) if type(x) in (int, float) else x
-
-    def element(self, value: Value) -> Any:
-        key = ("element", value)
-        if key not in self._known:
-            made = self._known[key] = _Register()
-            self.once.append([vm.ELEMENT, made, value, 0, 0])
-        return self._known[key]
-
-    def repeat(self, value: Value, inner: int, period: int) -> Any:
-        key = ("repeat", value)
-        if key not in self._known:
-            made = self._known[key] = _Register()
-            self.rows.append([vm.REPEAT, made, value, inner, period])
-        return self._known[key]
-
-
-class _Register:
-    __slots__ = ("last", "number")
-
-    def __init__(self) -> None:
-        self.number = self.last = -1
-
-
 class _Writer:
     """Writes the code of one run."""
 
     def __init__(self, fuser: _Fuser):
         self.fuser = fuser
-        self.emit = _Emit()
+        self.emit = Emit()
         self.places: dict[Value, Any] = {}  # values of the run
         self.in_memory: dict[Any, Value] = {}  # registers that are places of memory instead
 
@@ -391,7 +344,7 @@ class _Writer:
                 in_memory.setdefault(place, value)
 
         def shown(x: Any) -> Any:
-            return in_memory.get(x, x) if isinstance(x, _Register) else x
+            return in_memory.get(x, x) if isinstance(x, Register) else x
 
         rows = [[row[0], *[shown(x) for x in row[1:]]] for row in (*emit.once, *emit.rows)]
         places: list[Value] = []
@@ -404,7 +357,7 @@ class _Writer:
         once = len(emit.once)
         for number, row in enumerate(rows):
             for x in row[2:]:
-                if isinstance(x, _Register):
+                if isinstance(x, Register):
                     x.last = number if x.last < len(rows) else x.last
         for row in rows[:once]:
             row[1].last = len(rows)  # filled once, kept to the end
@@ -413,19 +366,19 @@ class _Writer:
         code = np.zeros((len(rows), 5), np.int64)
         for number, row in enumerate(rows):
             target = row[1]
-            if isinstance(target, _Register):
+            if isinstance(target, Register):
                 if not free:
                     free.append(count)
                     count += 1
                 target.number = free.pop()
-            for x in {id(x): x for x in row[2:] if isinstance(x, _Register)}.values():
+            for x in {id(x): x for x in row[2:] if isinstance(x, Register)}.values():
                 if x.last == number:
                     free.append(x.number)
-            if isinstance(target, _Register) and target.last < number:
+            if isinstance(target, Register) and target.last < number:
                 free.append(target.number)  # never read
             code[number] = [row[0]] + [
                 index[x] if isinstance(x, Value)
-                else len(places) + x.number if isinstance(x, _Register)
+                else len(places) + x.number if isinstance(x, Register)
                 else x or 0
                 for x in row[1:]
             ]  # fmt: skip
