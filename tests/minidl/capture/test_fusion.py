@@ -173,3 +173,28 @@ def test_large_arrays_on_any_number_of_threads():
         kernels.set_num_threads(before)
     np.testing.assert_array_equal(results[2], results[3])
     np.testing.assert_allclose(results[2], run(x, c).numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("mul", 2, 1), ("add", 2, 0)],
+        [("mul", 2, 3), ("neg", 0, None), ("add", 4, 1)],
+        [("add", 2, 0), ("tanh", 3, None), ("sub", 5, 3), ("silu", 2, None)],
+    ],
+)
+def test_a_gradient_with_two_names_keeps_its_memory(steps):
+    """Of row + x, x's gradient is the array that is summed for the row's; it must outlive the sum."""
+    step = step_of(steps)
+    captured, rng = minidl.capture(step), np.random.default_rng(0)
+    for _ in range(3):
+        arrays = [rng.uniform(-2, 2, shape) for shape in ((3, 4), (3, 4), (4,), ())]
+        gradients = []
+        for form in (step, captured):
+            given = [minidl.tensor(a.copy(), requires_grad=True) for a in arrays]
+            form(*given)
+            gradients.append([None if x.grad is None else x.grad.numpy().copy() for x in given])
+        for eager, replayed in zip(*gradients):
+            assert (eager is None) == (replayed is None)
+            if eager is not None:
+                np.testing.assert_allclose(replayed, eager, rtol=1e-9, atol=1e-12)
