@@ -184,7 +184,7 @@ def test_large_arrays_on_any_number_of_threads():
     ],
 )
 def test_a_gradient_with_two_names_keeps_its_memory(steps):
-    """Of row + x, x's gradient is the array that is summed for the row's; it must outlive the sum."""
+    """Of row + x, x's gradient is the array summed for the row's; it must outlive the sum."""
     step = step_of(steps)
     captured, rng = minidl.capture(step), np.random.default_rng(0)
     for _ in range(3):
