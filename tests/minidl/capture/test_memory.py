@@ -84,6 +84,27 @@ def test_elementwise_steps_take_no_arrays():
     assert peak < x.array.nbytes / 2
 
 
+def test_attention_of_one_projection_is_not_copied():
+    """Its q, k, v lie in one array in the replay too, though a block of all buffers owns it."""
+    model = nn.Sequential(nn.Linear(16, 48), nn.LayerNorm(48))
+
+    @minidl.capture
+    def step(x):
+        qkv = model(x).view(3, 5, 3, 2, 8)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        loss = (out * out).sum()
+        loss.backward()
+        return loss
+
+    x = minidl.tensor(np.random.default_rng(0).standard_normal((3, 5, 16)).astype(np.float32))
+    for _ in range(4):
+        model.zero_grad()
+        step(x)
+    assert step.replays == 2
+    assert not step.programs[0].arena.strayed
+
+
 def test_holes_are_used_again():
     holes = _Holes()
     a, b, c = holes.take(128), holes.take(64), holes.take(128)
