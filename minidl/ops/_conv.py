@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from minidl import kernels
-from minidl.ops import _math
+from minidl.ops import _conv_steps, _math
 from minidl.ops._op import empty
 from minidl.ops._product import product
 from minidl.typing import Array
@@ -127,6 +127,10 @@ def spread(
     shape = (images, channels, *size)
     if _is_special(shape, weight.shape, g.shape[2:], geometry, groups):
         return _spread_special(g, weight, bias, shape, geometry, groups)
+    steps = last and bias is None and g.size and math.prod(shape)
+    if steps and _conv_steps.suits(shape, weight.shape, g.dtype, geometry, groups):
+        of_time = size[1], geometry[1], geometry[3]
+        return _conv_steps.input_gradient(g[:, :, 0], weight[:, :, 0], *of_time)[:, :, None]
     if geometry[0] * geometry[1] > PHASES:
         return _spread_columns(np.ascontiguousarray(g), weight, bias, shape, geometry, groups)
     out = _images(images, channels, size, last, g.dtype)
@@ -246,6 +250,9 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
             product(g.reshape(images, outputs).T, x.reshape(images, -1), out=flat)
         return out
     last = is_last(x)
+    if last and _conv_steps.suits(x.shape, out.shape, g.dtype, geometry, groups):
+        of_time = kernel[1], geometry[1], geometry[3]
+        return _conv_steps.weight_gradient(x[:, :, 0], g[:, :, 0], *of_time)[:, :, None]
     x = x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x)
     lying = _is_lying(x.shape, last, kernel, geometry, size)
     if lying:
