@@ -44,6 +44,9 @@ HOMES = {
         "pack_panels",
         "panels_shape",
     ),
+    "_winograd": (
+        "winograd_matrix",
+    ),
     "activation": (
         "elu_backward",
         "elu_forward",
@@ -86,10 +89,6 @@ HOMES = {
     "convolution": (
         "convolve",
         "convolve_weight",
-    ),
-    "convolution_steps": (
-        "steps_input",
-        "steps_weight",
     ),
     "csr": (
         "csr_matmul",
@@ -210,6 +209,12 @@ HOMES = {
         "lion",
         "move_average",
         "rprop",
+    ),
+    "winograd": (
+        "winograd_convolve",
+        "winograd_filters",
+        "winograd_taps",
+        "winograd_weight",
     ),
 }
 """The names of each file."""

@@ -1,35 +1,26 @@
 """The three products of a convolution, on arrays: for `conv`.
 
 All of them are `kernels.convolve` or `kernels.convolve_weight`, products over windows that are laid
-out piece by piece in cache. What is computed otherwise: a kernel as large as the image is one plain
-product; one input channel an output (depthwise) is too thin for products; a transposed convolution
-with long steps, of which few taps meet, is a product whose columns are added into images.
+out piece by piece in cache, or, where it is quicker, products at Winograd's points (`_winograd`).
+What is computed otherwise: a kernel as large as the image is one plain product; one input channel
+an output (depthwise) is too thin for products; a transposed convolution with long steps, of which
+few taps meet, is a product whose columns are added into images.
 A geometry is (sh, sw, ph, pw, dh, dw): stride, padding before, dilation, of both axes.
 """
 
 import math
-import threading
-from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 
 from minidl import kernels
-from minidl.ops import _conv_steps, _math
+from minidl.ops import _math, _winograd
+from minidl.ops._blocks import POSITIONS, blocks, blocks_of, scratch
 from minidl.ops._op import empty
 from minidl.ops._product import product
 from minidl.typing import Array
 
 Geometry = tuple[int, int, int, int, int, int]
-
-BLOCK = 1 << 21
-"""Elements of a block's columns: what the columns, the product and its result may take of the
-third-level cache. Smaller ones start more parallel regions and products than they save."""
-
-POSITIONS = 512
-"""Positions of a block of `kernels.convolve`: 16 panels, so that little is lost at the last one,
-while the channels that are multiplied at once, their windows and results fit the second cache."""
 
 PARTS = 8
 """Sums of a weight's gradient that are formed at once, at most."""
@@ -72,7 +63,10 @@ def correlate(
         product(x.reshape(images, -1), weight.reshape(outputs, -1).T, out=rows)
         return out if bias is None else _plus(out, bias)
     out = _images(images, outputs, size, last, x.dtype)
-    if out.size:
+    side = 0 if last else _tile_side(x, weight.shape, size, geometry, groups)
+    if side:
+        _winograd.convolve(x, weight, bias, side, geometry[2:4], out)
+    elif out.size:
         parts = weight.reshape(groups, outputs // groups, *weight.shape[1:])
         _convolve(x, [(parts, 0, 0, 0, 0)], bias, geometry, parts.shape[3:], (1, 1), size, out)
     return out
@@ -127,17 +121,19 @@ def spread(
     shape = (images, channels, *size)
     if _is_special(shape, weight.shape, g.shape[2:], geometry, groups):
         return _spread_special(g, weight, bias, shape, geometry, groups)
-    steps = last and bias is None and g.size and math.prod(shape)
-    if steps and _conv_steps.suits(shape, weight.shape, g.dtype, geometry, groups):
-        of_time = size[1], geometry[1], geometry[3]
-        return _conv_steps.input_gradient(g[:, :, 0], weight[:, :, 0], *of_time)[:, :, None]
     if geometry[0] * geometry[1] > PHASES:
         return _spread_columns(np.ascontiguousarray(g), weight, bias, shape, geometry, groups)
     out = _images(images, channels, size, last, g.dtype)
     if not out.size:
         return out
-    turned = weight.reshape(groups, outputs // groups, thin, *kernel).swapaxes(1, 2)
     sh, sw, ph, pw, dh, dw = geometry
+    around = (sh, sw, kernel[0] - 1 - ph, kernel[1] - 1 - pw, dh, dw)
+    side = 0 if last else _tile_side(g, weight.swapaxes(0, 1).shape, size, around, groups)
+    if side:  # the convolution of g with the turned kernel
+        turned = weight.swapaxes(0, 1)[:, :, ::-1, ::-1]
+        _winograd.convolve(g, turned, bias, side, around[2:4], out)
+        return out
+    turned = weight.reshape(groups, outputs // groups, thin, *kernel).swapaxes(1, 2)
     lines = [(a, *_phase(a, sh, ph, dh, kernel[0])) for a in range(min(sh, size[0]))]
     across = [(b, *_phase(b, sw, pw, dw, kernel[1])) for b in range(min(sw, size[1]))]
     found = []
@@ -249,10 +245,11 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
             flat = out.reshape(outputs, -1)
             product(g.reshape(images, outputs).T, x.reshape(images, -1), out=flat)
         return out
+    side = _tile_side(x, out.shape, size, geometry, groups)
+    if side:
+        _winograd.gradient(x, g, side, geometry[2:4], out)
+        return out
     last = is_last(x)
-    if last and _conv_steps.suits(x.shape, out.shape, g.dtype, geometry, groups):
-        of_time = kernel[1], geometry[1], geometry[3]
-        return _conv_steps.weight_gradient(x[:, :, 0], g[:, :, 0], *of_time)[:, :, None]
     x = x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x)
     lying = _is_lying(x.shape, last, kernel, geometry, size)
     if lying:
@@ -274,6 +271,13 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
     total = total.transpose(0, 4, 2, 3, 1) if lying else total.transpose(0, 4, 2, 1, 3)
     out.reshape(total.shape)[...] = total
     return out
+
+
+def _tile_side(x: Array, weight, size, geometry: Geometry, groups: int) -> int:
+    """Of `_winograd.tile_side`, where x lies as its kernels want it and has single precision."""
+    if x.dtype != np.float32 or not x.flags.c_contiguous:
+        return 0
+    return _winograd.tile_side(x.shape, weight, size, geometry, groups)
 
 
 def _images(images: int, channels: int, size, last: bool, dtype) -> Array:
@@ -299,65 +303,10 @@ def _swapped(geometry: Geometry) -> Geometry:
     return sw, sh, pw, ph, dw, dh
 
 
-@lru_cache(maxsize=256)
-def blocks_of(images: int, rows: int, across: int, most: int = POSITIONS) -> Array:
-    """(n, 4): first image, last, first row of outputs, last, of blocks of some `most` positions.
-
-    Their number is even where it can be, for two threads.
-    """
-    one = rows * across
-    if one <= 2 * most:
-        count = -(-images // max(1, most // one))
-        count = max(1, min(images, -(-count // 4) * 4))
-        ends = [k * images // count for k in range(count + 1)]
-        found = [(s, e, 0, rows) for s, e in pairwise(ends)]
-    else:
-        count = min(rows, -(-one // (2 * most)))
-        ends = [k * rows // count for k in range(count + 1)]
-        found = [(b, b + 1, s, e) for b in range(images) for s, e in pairwise(ends)]
-    made = np.array(found, np.int64).reshape(-1, 4)
-    made.flags.writeable = False
-    return made
-
-
 def _is_special(image, weight, size, geometry, groups) -> bool:
     """Whether one of the cases that `kernels.convolve` is not for."""
     whole = tuple(size) == (1, 1) and groups == 1 and _covers(image, weight, geometry)
     return whole or (weight[1] == 1 and groups > 1)
-
-
-class _Scratch(threading.local):
-    """Arrays that live for one block; kept, because the system clears new memory page by page."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], Array] = {}
-
-
-_scratch = _Scratch()
-
-
-def scratch(shape, dtype, name: str) -> Array:
-    """An array whose memory is used again when the next one of this name is asked for."""
-    size = math.prod(shape)
-    known = _scratch.kept.get((name, dtype.char))
-    if known is None or known.size < size:
-        _scratch.kept[name, dtype.char] = known = np.empty(size, dtype)
-    return known[:size].reshape(shape)
-
-
-def blocks(images: int, size: tuple[int, int], depth: int) -> Iterator[tuple[int, int, int, int]]:
-    """(first image, last, first row of outputs, last) of each block of columns, alike in size."""
-    rows, across = size
-    image = depth * rows * across
-    if image <= BLOCK:
-        count = -(-images // max(1, BLOCK // max(1, image)))
-        for k in range(count):
-            yield k * images // count, (k + 1) * images // count, 0, rows
-    else:
-        count = -(-rows // max(1, BLOCK // (depth * across)))
-        for b in range(images):
-            for k in range(count):
-                yield b, b + 1, k * rows // count, (k + 1) * rows // count
 
 
 def fill_columns(x: Array, top: int, geometry: Geometry, cols: Array) -> Array:

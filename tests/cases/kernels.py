@@ -11,12 +11,14 @@ from tests.cases import (
     _program_kernel,
     _ranking_kernels,
     _sequence_kernels,
+    _winograd_kernels,
 )
 from tests.cases._kernel_samples import ROWS, SIZES, normal, sampler_table, special
 
 CASES, case = sampler_table()
 for _family in (
     _image_kernels,
+    _winograd_kernels,
     _norm_kernels,
     _optimizer_kernels,
     _product_kernels,

@@ -1,0 +1,221 @@
+"""Winograd's minimal filtering: its matrices, and their use on squares of vectors in registers.
+
+m outputs of a filter of r taps take n = m + r - 1 products instead of m * r: both, as polynomials,
+are evaluated at n points, multiplied there, and what lies between is found again (Winograd 1980;
+for images Lavin & Gray 2016, arXiv:1509.09308):
+
+    out = OUT [(TAPS w TAPS^T) * (IN x IN^T)] OUT^T        x (n, n), w (r, r), out (m, m)
+
+The points are 0, -a, a, -1/a, 1/a with a = sqrt(1/2), and infinity, n = 6: outputs by 4 where
+there are 3 taps, by 2 where there are 5. With the usual 0, -1, 1, -2, 2 float32 errors are twice as
+large (Barabasz et al. 2020, arXiv:1803.10986, on how to choose points). IN depends on n alone.
+
+In kernels a square is flat, an element of it a vector of 64 bytes: equally many channels.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minidl.kernels._jit import _Compilable
+from minidl.kernels._lanes import _Vector
+
+SIDE = 6  # n
+_ROOT = 0.5**0.5
+POINTS = (0.0, -_ROOT, _ROOT, -1 / _ROOT, 1 / _ROOT)
+
+
+def _matrices(outputs: int) -> tuple[Any, Any, Any]:
+    """IN (n, n), TAPS (n, r), OUT (m, n), for m outputs."""
+    taps = SIDE + 1 - outputs
+    into, by = np.zeros((SIDE, SIDE)), np.zeros((SIDE, taps))
+    out = np.zeros((outputs, SIDE))
+    for j, point in enumerate(POINTS):
+        others = [p for p in POINTS if p != point]
+        into[j, :-1] = np.poly(others)[::-1]  # the polynomial that is 0 at the others
+        by[j] = point ** np.arange(taps) / np.prod(point - np.array(others))
+        out[:, j] = point ** np.arange(outputs)
+    into[-1], by[-1, -1], out[-1, -1] = np.poly(POINTS)[::-1], 1, 1
+    return np.where(abs(into) < 1e-12, 0, into), by, out
+
+
+IN, TAPS_3, OUT_4 = _matrices(4)
+_, TAPS_5, OUT_2 = _matrices(2)
+
+
+def winograd_matrix(outputs: int) -> Any:
+    """TAPS (n, r) for tiles of `outputs`."""
+    return TAPS_3 if outputs == 4 else TAPS_5
+
+
+class _Made(_Compilable):
+    """LLVM code in place of a function; its arrays are flat, its other arguments whole numbers."""
+
+    def __init__(self, function: Callable[..., Any], generate: Callable[..., None]):
+        super().__init__(function, ("contract",), inline=True)
+        self.generate = generate
+
+    def dispatcher(self) -> Any:
+        if self._dispatcher is None:
+            from numba.core import types
+            from numba.extending import intrinsic
+
+            generate = self.generate
+
+            def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                values = [
+                    context.make_array(kind)(context, builder, value).data
+                    if isinstance(kind, types.Array)
+                    else value
+                    for kind, value in zip(signature.args, arguments, strict=True)
+                ]
+                generate(_Vector(builder, context.get_data_type(signature.args[0].dtype)), *values)
+                return context.get_dummy_value()
+
+            # Numba asks for as many names as there are arguments
+            names = self.function.__code__.co_varnames[: self.function.__code__.co_argcount]
+            if names == _SQUARE:
+
+                @intrinsic
+                def made(typing_context, x, s, row, column, y, t, y_row, y_column):
+                    four = (types.intp,) * 3
+                    return types.void(x, *four, y, *four), code
+
+            else:
+
+                @intrinsic
+                def made(typing_context, x, s, step, y, t, last, count):
+                    two = (types.intp, types.intp)
+                    return types.void(x, *two, y, types.intp, *two), code
+
+            self._dispatcher = made
+        return self._dispatcher
+
+
+# ------------------------------------------------------------------------------- squares
+
+_SQUARE = ("x", "s", "row", "column", "y", "t", "y_row", "y_column")
+
+
+def _square(matrix: Any) -> Any:
+    """A function that computes y = matrix x matrix^T of a square x of vectors."""
+    matrix = np.asarray(matrix)
+    many, few = matrix.shape
+
+    def square(x, s, row, column, y, t, y_row, y_column):
+        """x[s + i * row + j * column], y[t + i * y_row + j * y_column]; vectors, i by i."""
+
+    def generate(vector: Any, x: Any, s: Any, row: Any, column: Any, y: Any, *where: Any) -> None:
+        t, y_row, y_column = where
+        builder, kind = vector.builder, s.type
+        middle = []
+        for j in range(few):
+            begin = builder.add(s, builder.mul(column, kind(j)))
+            values = [
+                vector.whole(x, builder.add(begin, builder.mul(row, kind(i)))) for i in range(few)
+            ]
+            middle.append(_combine(vector, matrix, values))
+        for i in range(many):
+            begin = builder.add(t, builder.mul(y_row, kind(i)))
+            values = _combine(vector, matrix, [column[i] for column in middle])
+            for j in range(many):
+                vector.store(values[j], y, builder.add(begin, builder.mul(y_column, kind(j))))
+
+    return _Made(square, generate)
+
+
+def _combine(vector: Any, matrix: Any, values: list[Any]) -> list[Any]:
+    """matrix @ values; points p and -p share their even and their odd part."""
+    builder, (many, few) = vector.builder, matrix.shape
+    if many < few:  # columns of p and -p are equal or opposite: once their sum and difference
+        matrix, values = matrix.copy(), list(values)
+        for c in range(1, few - 1, 2):
+            values[c], values[c + 1] = (
+                builder.fadd(values[c + 1], values[c]), builder.fsub(values[c + 1], values[c])
+            )
+            low, high = matrix[:, c].copy(), matrix[:, c + 1].copy()
+            matrix[:, c], matrix[:, c + 1] = (low + high) / 2, (high - low) / 2
+        return [_sum(vector, line, values) for line in matrix]
+    found = [_sum(vector, matrix[0], values)]
+    for c in range(1, many - 1, 2):  # rows of -p and p
+        even = _sum(vector, (matrix[c] + matrix[c + 1]) / 2, values)
+        odd = _sum(vector, (matrix[c + 1] - matrix[c]) / 2, values)
+        found += [builder.fsub(even, odd), builder.fadd(even, odd)]
+    return [*found, _sum(vector, matrix[-1], values)]
+
+
+def _sum(vector: Any, factors: Any, values: list[Any]) -> Any:
+    """The sum of factors * values, from 1 * a value where there is one."""
+    ir, builder, total = vector.ir, vector.builder, None
+    for place in sorted(range(len(values)), key=lambda n: factors[n] != 1):
+        factor, value = float(factors[place]), values[place]
+        if abs(factor) < 1e-12:
+            continue
+        if factor != 1:
+            constant = ir.Constant(vector.kind, [factor] * vector.lanes)
+            value = builder.fmul(value, constant, flags=("contract",))
+        total = value if total is None else builder.fadd(total, value, flags=("contract",))
+    return total
+
+
+# ------------------------------------------------------------------------------- channels last
+
+
+def _turned(vector: Any, values: list[Any]) -> list[Any]:
+    """The transpose of as many vectors as a vector has numbers."""
+    ir, lanes, values = vector.ir, vector.lanes, list(values)
+    index = ir.VectorType(ir.IntType(32), lanes)
+    apart = 1
+    while apart < lanes:
+        low = [n if not n & apart else n - apart + lanes for n in range(lanes)]
+        high = [n + apart if not n & apart else n + lanes for n in range(lanes)]
+        for n in range(lanes):
+            if not n & apart:
+                a, b = values[n], values[n + apart]
+                for place, chosen in ((n, low), (n + apart, high)):
+                    values[place] = vector.builder.shuffle_vector(a, b, ir.Constant(index, chosen))
+        apart *= 2
+    return values
+
+
+def _gather_lanes(x, s, step, y, t, last, count):
+    """y[t + k * lanes + c] = x[s + min(c, last) * step + k], for k < count; then zeros"""
+
+
+def _gather_code(vector, x, s, step, y, t, last, count) -> None:
+    builder, kind = vector.builder, s.type
+    mask = vector.below(count, range(vector.lanes))
+    values = []
+    for c in range(vector.lanes):
+        row = builder.mul(_least(builder, c, last), step)
+        values.append(vector.load(x, builder.add(s, row), mask))
+    for k, value in enumerate(_turned(vector, values)):
+        vector.store(value, y, builder.add(t, kind(k * vector.lanes)))
+
+
+def _scatter_lanes(x, s, step, y, t, last, count):
+    """y[t + c * step + k] = x[s + k * count + c], for all k of a vector and c <= last"""
+
+
+def _scatter_code(vector, x, s, step, y, t, last, count) -> None:
+    builder, kind = vector.builder, s.type
+    places = [builder.add(s, builder.mul(count, kind(k))) for k in range(vector.lanes)]
+    values = _turned(vector, [vector.whole(x, place) for place in places])
+    for c in reversed(range(vector.lanes)):  # those behind the last write where it will stand
+        row = builder.mul(_least(builder, c, last), step)
+        vector.store(values[c], y, builder.add(t, row))
+
+
+def _least(builder: Any, c: int, last: Any) -> Any:
+    here = last.type(c)
+    return builder.select(builder.icmp_signed("<", here, last), here, last)
+
+
+gather_lanes: Any = _Made(_gather_lanes, _gather_code)
+scatter_lanes: Any = _Made(_scatter_lanes, _scatter_code)
+into_points: Any = _square(IN)  # of x
+from_points_4: Any = _square(OUT_4)
+from_points_2: Any = _square(OUT_2)
+dout_points_4: Any = _square(OUT_4.T)  # of dout, for the gradient in the weight
+dout_points_2: Any = _square(OUT_2.T)
