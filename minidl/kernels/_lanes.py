@@ -9,7 +9,7 @@ of the source no more than `count` numbers, a vector's at most, are read where t
 from collections.abc import Callable
 from typing import Any
 
-from minidl.kernels._jit import _Compilable
+from minidl.kernels._jit import _Compilable, piece
 
 
 class _Lanes(_Compilable):
@@ -36,11 +36,19 @@ class _Lanes(_Compilable):
                 generate(_Vector(builder, context.get_data_type(signature.args[0].dtype)), *values)
                 return context.get_dummy_value()
 
-            if "count" in self.function.__code__.co_varnames:
+            names = self.function.__code__.co_varnames
+            if "count" in names:
 
                 @intrinsic
                 def lanes(typing_context, source, s, target, t, count):
                     kinds = (source, types.intp, target, types.intp, types.intp)
+                    return types.void(*kinds), code
+
+            elif "step" in names:
+
+                @intrinsic
+                def lanes(typing_context, source, s, step, target, t, stride):
+                    kinds = (source, types.intp, types.intp, target, types.intp, types.intp)
                     return types.void(*kinds), code
 
             else:
@@ -139,6 +147,49 @@ def _move_second_code(vector: Any, source: Any, s: Any, target: Any, t: Any, cou
     vector.store(vector.chosen(low, high, range(0, 2 * n, 2)), target, t)
 
 
+def _turn_block(source, s, step, target, t, stride):
+    """target[t + k * stride + i] = source[s + i * step + k] for i, k below the lanes of a vector
+
+    Numba's loop for it takes one number at a time: 8 times as long.
+    """
+
+
+def _turn_block_code(
+    vector: Any, source: Any, s: Any, step: Any, target: Any, t: Any, stride: Any
+) -> None:
+    add, mul = vector.builder.add, vector.builder.mul
+    n = vector.lanes
+    rows = [vector.whole(source, add(s, mul(step, step.type(i)))) for i in range(n)]
+    half = n // 2
+    while half:  # swap the off-diagonal quarters of blocks of 2 * half
+        for i in range(n):
+            if i & half == 0:
+                a, b = rows[i], rows[i + half]
+                low = [k if k & half == 0 else n + k - half for k in range(n)]
+                high = [k + half if k & half == 0 else n + k for k in range(n)]
+                rows[i], rows[i + half] = vector.chosen(a, b, low), vector.chosen(a, b, high)
+        half //= 2
+    for k in range(n):
+        vector.store(rows[k], target, add(t, mul(stride, stride.type(k))))
+
+
 move: Any = _Lanes(_move, _move_code)
 move_few: Any = _Lanes(_move_few, _move_few_code)
 move_second: Any = _Lanes(_move_second, _move_second_code)
+turn_block: Any = _Lanes(_turn_block, _turn_block_code)
+
+
+@piece
+def turn(source, s, step, rows, columns, target, t, stride):
+    """target[t + k * stride + i] = source[s + i * step + k] for i < rows, k < columns: turned."""
+    lanes = 64 // source.itemsize
+    if rows < lanes or columns < lanes:
+        for k in range(columns):
+            for i in range(rows):
+                target[t + k * stride + i] = source[s + i * step + k]
+        return
+    for row in range(0, rows, lanes):
+        i = min(row, rows - lanes)  # the last block begins early enough to be whole
+        for column in range(0, columns, lanes):
+            k = min(column, columns - lanes)
+            turn_block(source, s + i * step + k, step, target, t + k * stride + i, stride)

@@ -15,7 +15,7 @@ that stay in the first, for the products in registers of `_tile`.
 import numpy as np
 
 from minidl.kernels._jit import helper, kernel, piece, prange
-from minidl.kernels._lanes import move, move_few, move_second
+from minidl.kernels._lanes import move, move_few, move_second, turn
 from minidl.kernels._tile import tile, tile_rows
 from minidl.kernels.conv import span_ref
 
@@ -46,13 +46,14 @@ def taps_ref(x, size, kernel, geometry):
 
 
 @piece
-def _pad(x, last, b, first, top, left, padded, target, place):
-    """padded (C, Hp, sw, Wp), 0 around: channels from `first` of image b, from (top, left) on.
+def _pad(x, last, b, first, top, left, shape, target, place, apart):
+    """Channels from `first` of image b, from (top, left) on, to (C, Hp, sw, Wp) in target.
 
-    padded lies in target, which is flat, from `place` on, with room for a vector behind it. Columns
-    w = u * sw + step stand at [step, u], so that every tap finds its own side by side.
+    target is flat, 0 where nothing of the image comes, with room for a vector behind. Channels are
+    `apart`, the first at `place`. Columns w = u * sw + step stand at [step, u], so that every tap
+    finds its own side by side.
     """
-    channels, height, steps, width = padded.shape
+    channels, height, steps, width = shape
     if last:
         rows, across = x.shape[1], x.shape[2]
     else:
@@ -63,11 +64,21 @@ def _pad(x, last, b, first, top, left, padded, target, place):
     source, lanes = x.reshape(x.size), 64 // x.itemsize
     lowest, highest = max(0, -top), min(height, rows - top)
     if last:
+        deep = x.shape[3]
+        if steps == 1 and left == 0 and width == across:  # rows follow one another
+            come = (b * rows + lowest + top) * across * deep + first
+            count = (highest - lowest) * across
+            turn(source, come, deep, count, channels, target, place + lowest * width, apart)
+            return
         for h in range(lowest, highest):
-            for w in range(start, stop):
-                pixel = x[b, h + top, w + left, first : first + channels]
-                for c in range(channels):
-                    padded[c, h, w % steps, w // steps] = pixel[c]
+            come = ((b * rows + h + top) * across + left) * deep + first
+            for step in range(steps):
+                w = start + (step - start) % steps  # the first column there
+                if w < stop:
+                    count = (stop - w + steps - 1) // steps
+                    go = place + (h * steps + step) * width + w // steps
+                    pixels = come + w * deep
+                    turn(source, pixels, steps * deep, count, channels, target, go, apart)
         return
     spans = np.empty((steps, 2), np.int64)  # here, for divisions took half of a row's time
     for step in range(steps):
@@ -79,7 +90,7 @@ def _pad(x, last, b, first, top, left, padded, target, place):
             come = ((b * x.shape[1] + first + c) * rows + h + top) * across + left
             for step in range(steps):
                 u, end = spans[step, 0], spans[step, 1]
-                go = place + ((c * height + h) * steps + step) * width
+                go = place + c * apart + (h * steps + step) * width
                 while u < end:  # a range with a step divides for its length
                     s, count = come + u * steps + step, min(lanes, end - u)
                     if steps == 1:
@@ -93,7 +104,35 @@ def _pad(x, last, b, first, top, left, padded, target, place):
 
 
 @piece
-def _widen(padded, taps, sh, dh, dw, across, wide):
+def _lay_out(x, last, block, first, many, size, geometry, taps, across, padded, wide):
+    """wide (C * KW, B, L) of `many` channels from `first` on; size: (Hp, Wp) of a padded image."""
+    sh, sw, ph, pw, _, dw = geometry
+    height, columns = size[0], (size[1] + sw - 1) // sw
+    images, plane = block[1] - block[0], height * sw * columns
+    straight = _is_straight(last, sh, sw, taps)
+    for b in range(images):
+        if straight:
+            place, apart = b * plane, images * plane
+        else:
+            place, apart = b * many * plane, plane
+        _pad(
+            x, last, block[0] + b, first, block[2] * sh - ph, -pw, (many, height, sw, columns),
+            padded, place, apart,
+        )
+    if not straight:
+        image = padded[: images * many * plane].reshape(images, many, height, sw, columns)
+        _widen(image, taps, sh, dw, across, wide)
+
+
+@helper
+def _is_straight(last, sh, sw, taps):
+    """One tap across and no steps: padded images are `wide` at once. (With channels first, zeros
+    are written behind each row, which would be another channel's.)"""
+    return last and sh == 1 and sw == 1 and taps == 1
+
+
+@piece
+def _widen(padded, taps, sh, dw, across, wide):
     """wide (C * KW, B, L) of padded (B, C, Hp, sw, Wp): rows h = r * sh + step, by step.
 
     Whole vectors are copied: what is too much the next row writes over, and what lies behind the
@@ -202,12 +241,14 @@ def _put(total, bias, last, b, first_out, top, rows, across, step, phase, q, out
 
 
 @piece
-def _room(images, channels, height, width, taps, sh, sw, across, x):
+def _room(images, channels, height, width, taps, sh, sw, across, last, x):
     """(padded, wide) for so many images: zeros, and junk with room for a vector too much."""
     columns = (width + sw - 1) // sw
     lines = (height + sh - 1) // sh * min(sh, height)
     slack = 256 // x.itemsize
     padded = np.zeros(images * channels * height * sw * columns + slack, x.dtype)
+    if _is_straight(last, sh, sw, taps):
+        return padded, padded
     wide = np.empty(channels * taps * images * lines * across + slack, x.dtype)
     return padded, wide
 
@@ -217,13 +258,13 @@ def _convolve_block(
     x, last, weight, bias, block, group, geometry, kernel, phases, step, across, out_last, out
 ):
     kernel_h, taps = kernel
-    sh, sw, ph, pw, dh, dw = geometry
+    sh, sw, _, _, dh, dw = geometry
     groups = weight.shape[0]
     channels, outputs = x.shape[3 if last else 1] // groups, bias.size // groups
     images, top, rows = block[1] - block[0], block[2], block[3] - block[2]
     height = (rows - 1) * sh + (kernel_h - 1) * dh + 1
     width = (across - 1) * sw + (taps - 1) * dw + 1
-    columns, planes = (width + sw - 1) // sw, (height + sh - 1) // sh
+    planes = (height + sh - 1) // sh
     length = planes * min(sh, height) * across
     lanes = 128 // x.itemsize
     # phases with one window are one matrix: its positions are packed once
@@ -237,21 +278,17 @@ def _convolve_block(
     most = _channels_at_once(channels, largest)
     positions = rows * across
     panels = (images * positions + lanes - 1) // lanes
-    padded, wide = _room(images, most, height, width, taps, sh, sw, across, x)
+    padded, wide = _room(images, most, height, width, taps, sh, sw, across, last, x)
     panel = np.zeros((most * largest + 2) * lanes, x.dtype)
     begins = np.empty((lanes, 2), np.int64)
     total = np.empty((len(phases) * outputs, panels * lanes), x.dtype)
     for first in range(0, channels, most):
         many = min(most, channels - first)
-        size = images * many * height * sw * columns
-        image = padded[:size].reshape(images, many, height, sw, columns)
         spread = wide[: many * taps * images * length].reshape(many * taps, images, length)
-        for b in range(images):
-            _pad(
-                x, last, block[0] + b, group * channels + first, top * sh - ph, -pw, image[b],
-                padded, b * (size // images),
-            )
-        _widen(image, taps, sh, dh, dw, across, spread)
+        _lay_out(
+            x, last, block, group * channels + first, many, (height, width), geometry, taps, across,
+            padded, spread,
+        )
         place = 0
         for f in range(turns):
             phase, sums = phases[f], total[f * together : (f + 1) * together]
@@ -339,17 +376,17 @@ def _turn(dout, b, first, outputs, start, turned):
 def _weight_block(x, dout, last, block, group, outputs, kernel, geometry, dweight, begin):
     """dweight (KH, C * KW, panels, width), += the block's part, or = if begin."""
     kernel_h, taps = kernel
-    sh, sw, ph, pw, dh, dw = geometry
+    sh, sw, _, _, dh, dw = geometry
     channels = dweight.shape[1] // taps
     images, top, rows = block[1] - block[0], block[2], block[3] - block[2]
     across = dout.shape[3]
     height = (rows - 1) * sh + (kernel_h - 1) * dh + 1
     width = (across - 1) * sw + (taps - 1) * dw + 1
-    columns, planes = (width + sw - 1) // sw, (height + sh - 1) // sh
+    planes = (height + sh - 1) // sh
     length = planes * min(sh, height) * across
     most = _channels_at_once(channels, taps)
     positions = rows * across
-    padded, wide = _room(images, most, height, width, taps, sh, sw, across, x)
+    padded, wide = _room(images, most, height, width, taps, sh, sw, across, last, x)
     turned = np.zeros((dweight.shape[2], images * positions, dweight.shape[3]), x.dtype)
     for b in range(images):
         part = turned[:, b * positions : (b + 1) * positions]
@@ -358,15 +395,11 @@ def _weight_block(x, dout, last, block, group, outputs, kernel, geometry, dweigh
     whole = images if length == positions else 1
     for first in range(0, channels, most):
         many = min(most, channels - first)
-        size = images * many * height * sw * columns
-        image = padded[:size].reshape(images, many, height, sw, columns)
         spread = wide[: many * taps * images * length].reshape(many * taps, images, length)
-        for b in range(images):
-            _pad(
-                x, last, block[0] + b, group * channels + first, top * sh - ph, -pw, image[b],
-                padded, b * (size // images),
-            )
-        _widen(image, taps, sh, dh, dw, across, spread)
+        _lay_out(
+            x, last, block, group * channels + first, many, (height, width), geometry, taps, across,
+            padded, spread,
+        )
         flat = spread.reshape(many * taps, images * length)
         for p in range(turned.shape[0]):
             for i in range(kernel_h):
