@@ -151,7 +151,8 @@ def _is_alone(part: Any, like: Array) -> bool:
         return False
     base = part.base
     if base is not None:
-        whole = type(base) is _ndarray and base.base is None and base.nbytes == part.nbytes
+        whole = type(base) is _ndarray and base.base is None
+        whole = whole and base.nbytes - part.nbytes <= part.nbytes >> 6  # `empty` of a large array
         if not whole or _references(base) > _ALONE[1]:
             return False
     flags = part.flags  # these hold a reference too

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minidl._capture.program import Alloc, Instruction, Program, Storage, Value, values_in
+from minidl.ops._memory import LARGE, STEP, block
 from minidl.typing import Array
 
 _ALIGN = 64  # bytes: a cache line, and a register of AVX-512
@@ -55,28 +56,23 @@ def plan(program: Program) -> int:
                 offsets[alloc] = holes.take(_rounded(alloc.nbytes))
         for alloc in ending[i]:
             holes.free(offsets[alloc], _rounded(alloc.nbytes))
-    block = _aligned(holes.end)
+    shared = block(holes.end)
     for alloc in births:
         if alloc.pinned:
             if alloc.array is None:
-                alloc.array = _shaped(_aligned(alloc.nbytes), 0, alloc)
+                alloc.array = _shaped(block(alloc.nbytes), 0, alloc)
         else:
-            alloc.array = _shaped(block, offsets[alloc], alloc)
+            alloc.array = _shaped(shared, offsets[alloc], alloc)
     return holes.end
 
 
 def _rounded(nbytes: int) -> int:
-    return -(-nbytes // _ALIGN) * _ALIGN
+    """Whole cache lines; behind a large buffer the next is a step away from where it would lie."""
+    return -(-nbytes // _ALIGN) * _ALIGN + (STEP if nbytes >= LARGE else 0)
 
 
-def _aligned(nbytes: int) -> Array:
-    whole = np.empty(nbytes + _ALIGN, np.uint8)
-    start = -whole.ctypes.data % _ALIGN
-    return whole[start : start + nbytes]
-
-
-def _shaped(block: Array, offset: int, alloc: Alloc) -> Array:
-    return block[offset : offset + alloc.nbytes].view(alloc.dtype).reshape(alloc.shape)
+def _shaped(memory: Array, offset: int, alloc: Alloc) -> Array:
+    return memory[offset : offset + alloc.nbytes].view(alloc.dtype).reshape(alloc.shape)
 
 
 class _Holes:

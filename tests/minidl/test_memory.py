@@ -10,6 +10,8 @@ import pytest
 
 from minidl import no_grad, tensor
 from minidl.autograd import Function
+from minidl.nn.functional import softmax
+from minidl.ops import _memory
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,3 +86,21 @@ def test_a_constant_operand_leaves_only_its_shape():
     w = tensor(np.ones(1000), requires_grad=True)
     y = w * big
     assert y.node.saved[0] == (1000,)  # of w only the shape: its value is not needed
+
+
+def test_large_arrays_start_at_places_in_turn():
+    count = _memory.LARGE // 4
+    arrays = [_memory.empty((2, count), np.float32) for _ in range(3)]
+    places = [a.ctypes.data - a.base.ctypes.data for a in arrays]
+    assert all(a.ctypes.data % 64 == 0 for a in arrays)
+    assert len({place // _memory.STEP for place in places}) == 3
+    assert all(a.shape == (2, count) and a.dtype == np.float32 for a in arrays)
+    assert _memory.empty((3, 4), np.float64).base is None
+
+
+def test_a_large_gradient_is_not_copied_either():
+    x, seen = tensor(np.ones((2048, 1024), np.float32), requires_grad=True), []
+    x.register_hook(lambda g: seen.append(g.array.ctypes.data))
+    softmax(x, -1).sum().backward()
+    assert seen == [x.grad.array.ctypes.data]
+    assert x.grad.array.base is not None  # from `empty`, which gave it a place

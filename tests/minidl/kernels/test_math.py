@@ -9,6 +9,7 @@ from minidl.kernels import ENABLED, kernel
 from minidl.kernels._math import (
     erf,
     exp,
+    exp_below,
     from_order_key,
     log,
     log1p,
@@ -29,6 +30,12 @@ def _no_reference(x, y):
 def map_exp(x, y):
     for i in range(x.size):
         y[i] = exp(x[i])
+
+
+@kernel(reference=_no_reference)
+def map_exp_below(x, y):
+    for i in range(x.size):
+        y[i] = exp_below(x[i])
 
 
 @kernel(reference=_no_reference)
@@ -126,6 +133,24 @@ def test_nan_inf_and_signed_zero(name, expected, dtype):
     EXACT[name][0](x, y)
     np.testing.assert_array_equal(y, np.array(expected, dtype))
     np.testing.assert_array_equal(np.signbit(y[3:]), np.signbit(np.array(expected[3:], dtype)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_exp_below_zero(dtype):
+    low = -87.2 if dtype is np.float32 else -700.0
+    x = np.concatenate([np.linspace(low, 0, 50_000), -np.logspace(-30, 1, 1_000)]).astype(dtype)
+    y = np.empty_like(x)
+    map_exp_below(x, y)
+    truth = np.exp(x.astype(np.longdouble))
+    ulp = np.spacing(truth.astype(dtype)).astype(np.longdouble)
+    error = np.abs(y.astype(np.longdouble) - truth) / ulp
+    assert error.max() <= 5.0
+    assert error[x > -20].max() <= 1.5
+    odd = np.array([np.nan, np.nan, -np.inf, -1e30, 0.0, -0.0], dtype)
+    odd[:1].view(np.int32 if dtype is np.float32 else np.int64)[0] |= 1  # a NaN with other bits
+    y = np.empty_like(odd)
+    map_exp_below(odd, y)
+    np.testing.assert_array_equal(y, [np.nan, np.nan, 0, 0, 1, 1])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
