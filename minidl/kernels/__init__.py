@@ -90,6 +90,10 @@ HOMES = {
         "convolve",
         "convolve_weight",
     ),
+    "convolution_steps": (
+        "steps_input",
+        "steps_weight",
+    ),
     "csr": (
         "csr_matmul",
     ),

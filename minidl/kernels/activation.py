@@ -88,9 +88,9 @@ def leaky_relu_backward_ref(dy, x, slope, dx):
 
 @piece
 def _leaky_relu_backward(dy, x, slope, dx):
-    zero = x.dtype.type(0.0)
-    for i in range(dy.size):
-        dx[i] = dy[i] if x[i] > zero else dy[i] * slope
+    zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
+    for i in range(dy.size):  # one product: dy[i] read on two branches did not become SIMD
+        dx[i] = dy[i] * (one if x[i] > zero else slope)
 
 
 @kernel(reference=leaky_relu_backward_ref, parallel=True, serial_below=_SERIAL_BELOW)

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from minidl import kernels
-from minidl.ops import _math, _winograd
+from minidl.ops import _conv_steps, _math, _winograd
 from minidl.ops._blocks import POSITIONS, blocks, blocks_of, scratch
 from minidl.ops._op import empty
 from minidl.ops._product import product
@@ -121,6 +121,10 @@ def spread(
     shape = (images, channels, *size)
     if _is_special(shape, weight.shape, g.shape[2:], geometry, groups):
         return _spread_special(g, weight, bias, shape, geometry, groups)
+    steps = last and bias is None and g.size and math.prod(shape)
+    if steps and _conv_steps.suits(shape, weight.shape, g.dtype, geometry, groups):
+        of_time = size[1], geometry[1], geometry[3]
+        return _conv_steps.input_gradient(g[:, :, 0], weight[:, :, 0], *of_time)[:, :, None]
     if geometry[0] * geometry[1] > PHASES:
         return _spread_columns(np.ascontiguousarray(g), weight, bias, shape, geometry, groups)
     out = _images(images, channels, size, last, g.dtype)
@@ -250,6 +254,9 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
         _winograd.gradient(x, g, side, geometry[2:4], out)
         return out
     last = is_last(x)
+    if last and _conv_steps.suits(x.shape, out.shape, g.dtype, geometry, groups):
+        of_time = kernel[1], geometry[1], geometry[3]
+        return _conv_steps.weight_gradient(x[:, :, 0], g[:, :, 0], *of_time)[:, :, None]
     x = x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x)
     lying = _is_lying(x.shape, last, kernel, geometry, size)
     if lying:

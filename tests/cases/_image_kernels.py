@@ -128,6 +128,38 @@ def convolve_weight(rng, dtype):
             yield KernelCase(inputs, outputs=[np.empty(shape, dtype)], note=note)
 
 
+# (sequences, time, channels, outputs, kernel, stride): K * C of a panel, of less than two, of many
+STEPS = (
+    (1, 1, 32, 1, 1, 1),
+    (2, 5, 11, 3, 3, 1),
+    (3, 9, 7, 2, 5, 2),  # windows in a tile overlap: fewer channels than a panel has columns
+    (5, 80, 20, 17, 4, 1),
+    (2, 300, 33, 9, 2, 1),
+    (2, 90, 40, 5, 2, 3),  # steps that no window sees
+)
+
+
+def _steps(rng, dtype):
+    for images, time, channels, outputs, taps, stride in STEPS:
+        rows = (time - taps) // stride + 1
+        packed = np.empty(panels_shape(outputs, channels * taps, dtype), dtype)
+        x, dout = (images, time, channels), normal(rng, (images, outputs, rows), dtype)
+        note = f"{x}, {outputs} x {taps}, stride {stride}"
+        yield x, dout, (outputs, channels, taps), stride, packed, note
+
+
+def steps_input(rng, dtype):
+    for x, dout, weight, stride, packed, note in _steps(rng, dtype):
+        inputs = [dout, normal(rng, weight, dtype), stride]
+        yield KernelCase(inputs, outputs=[packed, np.empty(x, dtype)], note=note)
+
+
+def steps_weight(rng, dtype):
+    for x, dout, weight, stride, sums, note in _steps(rng, dtype):
+        inputs = [normal(rng, x, dtype), dout, stride]
+        yield KernelCase(inputs, outputs=[sums, np.empty(weight, dtype)], note=note)
+
+
 # (planes, axes, output's axes, (kh, kw, sh, sw, ph, pw, dh, dw))
 POOLS = (
     (0, (2, 2), (1, 1), (2, 2, 2, 2, 0, 0, 1, 1)),
@@ -209,4 +241,6 @@ CASES = {
     "max_pool_backward": max_pool_backward,
     "max_pool_forward": max_pool_forward,
     "resample": resample,
+    "steps_input": steps_input,
+    "steps_weight": steps_weight,
 }

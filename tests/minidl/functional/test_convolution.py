@@ -137,6 +137,37 @@ def test_conv1d_is_conv2d_of_height_one(rng):
     np.testing.assert_allclose(out, wide[:, :, 0], rtol=1e-12)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 4), st.integers(1, 30), st.integers(1, 20), st.integers(1, 12),
+    st.integers(1, 5), st.integers(1, 3), st.integers(0, 3), st.integers(1, 2), st.booleans(),
+    st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_a_sequence_with_channels_last_in_memory_gives_the_same(
+    images, time, channels, outputs, taps, stride, padding, dilation, compiled, seed
+):
+    rng = np.random.default_rng(seed)
+    if dilation * (taps - 1) + 1 > time + 2 * padding:
+        return
+    rows, weight = rng.standard_normal((images, time, channels)), (outputs, channels, taps)
+    weight, found = rng.standard_normal(weight), []
+    for last in (True, False):
+        x = Tensor(rows.copy() if last else rows.swapaxes(1, 2).copy(), True)
+        w = Tensor(weight.copy(), True)
+        with pytest.MonkeyPatch.context() as patch:
+            if compiled:
+                patch.setattr(_math, "suited", lambda kernel, array: kernel)
+            given_x = x.transpose(1, 2) if last else x
+            out = F.conv1d(given_x, w, None, stride, padding, dilation)
+            if last:
+                dout = rng.standard_normal(out.shape)
+            out.backward(Tensor(dout))
+        dx = x.grad.numpy()
+        found.append((out.detach().numpy(), dx.swapaxes(1, 2) if last else dx, w.grad.numpy()))
+    for ours, expected in zip(*found):
+        np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-10)
+
+
 def test_by_hand():
     x = minidl.tensor([[[1.0, 2.0, 3.0, 4.0]]])
     weight = minidl.tensor([[[1.0, 0.0, -1.0]]])
