@@ -45,7 +45,8 @@ HOMES = {
         "panels_shape",
     ),
     "_winograd": (
-        "winograd_matrix",
+        "WINOGRAD_SIZES",
+        "winograd_matrices",
     ),
     "activation": (
         "elu_backward",
@@ -216,9 +217,11 @@ HOMES = {
     ),
     "winograd": (
         "winograd_convolve",
+        "winograd_weight",
+    ),
+    "winograd_filters": (
         "winograd_filters",
         "winograd_taps",
-        "winograd_weight",
     ),
 }
 """The names of each file."""

@@ -104,6 +104,20 @@ class _Vector:
     def store(self, value: Any, base: Any, offset: Any) -> None:
         self.builder.store(value, self.place(base, offset)).align = self.size
 
+    def store_few(self, value: Any, base: Any, offset: Any, count: Any) -> None:
+        """The first `count` numbers alone: as quick as a whole vector (Zen 4)."""
+        from numba.core import cgutils
+
+        ir, builder, letter = self.ir, self.builder, f"v{self.lanes}f{8 * self.size}"
+        bits = builder.sub(builder.shl(count.type(1), count), count.type(1))
+        bits = builder.trunc(bits, ir.IntType(self.lanes))
+        mask = builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.lanes))
+        place, align = self.place(base, offset), ir.IntType(32)(self.size)
+        kind = ir.FunctionType(ir.VoidType(), [self.kind, place.type, align.type, mask.type])
+        name = f"llvm.masked.store.{letter}.p0{letter}"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        builder.call(function, [value, place, align, mask])
+
     def chosen(self, a: Any, b: Any, lanes: Any) -> Any:
         """Of the numbers of a and, behind them, b those at `lanes`."""
         kind = self.ir.VectorType(self.ir.IntType(32), self.lanes)

@@ -6,9 +6,9 @@ for images Lavin & Gray 2016, arXiv:1509.09308):
 
     out = OUT [(TAPS w TAPS^T) * (IN x IN^T)] OUT^T        x (n, n), w (r, r), out (m, m)
 
-The points are 0, -a, a, -1/a, 1/a with a = sqrt(1/2), and infinity, n = 6: outputs by 4 where
-there are 3 taps, by 2 where there are 5. With the usual 0, -1, 1, -2, 2 float32 errors are twice as
-large (Barabasz et al. 2020, arXiv:1803.10986, on how to choose points). IN depends on n alone.
+The points are 0 where their number is even, pairs -a and a, and infinity; IN depends on them alone.
+The usual 0, -1, 1, -2, 2 have twice the errors in float32 of those here for n = 6, and 0, -1, 1, 2
+for n = 5 (Barabasz et al. 2020, arXiv:1803.10986, on how to choose points).
 
 In kernels a square is flat, an element of it a vector of 64 bytes: equally many channels.
 """
@@ -21,32 +21,30 @@ import numpy as np
 from minidl.kernels._jit import _Compilable
 from minidl.kernels._lanes import _Vector
 
-SIDE = 6  # n
 _ROOT = 0.5**0.5
-POINTS = (0.0, -_ROOT, _ROOT, -1 / _ROOT, 1 / _ROOT)
+POINTS = {
+    4: (0.0, -1.0, 1.0),
+    5: (-0.45, 0.45, -1.4, 1.4),
+    6: (0.0, -_ROOT, _ROOT, -1 / _ROOT, 1 / _ROOT),
+}
+"""The finite points, by n."""
+
+WINOGRAD_SIZES = ((4, 3), (5, 4), (6, 2), (6, 4), (6, 5))
+"""The n and m that there are."""
 
 
-def _matrices(outputs: int) -> tuple[Any, Any, Any]:
-    """IN (n, n), TAPS (n, r), OUT (m, n), for m outputs."""
-    taps = SIDE + 1 - outputs
-    into, by = np.zeros((SIDE, SIDE)), np.zeros((SIDE, taps))
-    out = np.zeros((outputs, SIDE))
-    for j, point in enumerate(POINTS):
-        others = [p for p in POINTS if p != point]
+def winograd_matrices(side: int, outputs: int) -> tuple[Any, Any, Any]:
+    """IN (n, n), TAPS (n, r), OUT (m, n), for n points and m outputs."""
+    points, taps = POINTS[side], side + 1 - outputs
+    into, by = np.zeros((side, side)), np.zeros((side, taps))
+    out = np.zeros((outputs, side))
+    for j, point in enumerate(points):
+        others = [p for p in points if p != point]
         into[j, :-1] = np.poly(others)[::-1]  # the polynomial that is 0 at the others
         by[j] = point ** np.arange(taps) / np.prod(point - np.array(others))
         out[:, j] = point ** np.arange(outputs)
-    into[-1], by[-1, -1], out[-1, -1] = np.poly(POINTS)[::-1], 1, 1
+    into[-1], by[-1, -1], out[-1, -1] = np.poly(points)[::-1], 1, 1
     return np.where(abs(into) < 1e-12, 0, into), by, out
-
-
-IN, TAPS_3, OUT_4 = _matrices(4)
-_, TAPS_5, OUT_2 = _matrices(2)
-
-
-def winograd_matrix(outputs: int) -> Any:
-    """TAPS (n, r) for tiles of `outputs`."""
-    return TAPS_3 if outputs == 4 else TAPS_5
 
 
 class _Made(_Compilable):
@@ -75,19 +73,24 @@ class _Made(_Compilable):
 
             # Numba asks for as many names as there are arguments
             names = self.function.__code__.co_varnames[: self.function.__code__.co_argcount]
+            whole = types.intp
             if names == _SQUARE:
 
                 @intrinsic
                 def made(typing_context, x, s, row, column, y, t, y_row, y_column):
-                    four = (types.intp,) * 3
-                    return types.void(x, *four, y, *four), code
+                    return types.void(x, *(whole,) * 3, y, *(whole,) * 3), code
+
+            elif "bias" in names:
+
+                @intrinsic
+                def made(typing_context, x, s, bias, first, y, t, step, last, count):
+                    return types.void(x, whole, bias, whole, y, *(whole,) * 4), code
 
             else:
 
                 @intrinsic
                 def made(typing_context, x, s, step, y, t, last, count):
-                    two = (types.intp, types.intp)
-                    return types.void(x, *two, y, types.intp, *two), code
+                    return types.void(x, whole, whole, y, *(whole,) * 3), code
 
             self._dispatcher = made
         return self._dispatcher
@@ -130,15 +133,16 @@ def _combine(vector: Any, matrix: Any, values: list[Any]) -> list[Any]:
     builder, (many, few) = vector.builder, matrix.shape
     if many < few:  # columns of p and -p are equal or opposite: once their sum and difference
         matrix, values = matrix.copy(), list(values)
-        for c in range(1, few - 1, 2):
+        for c in range((few + 1) % 2, few - 1, 2):
             values[c], values[c + 1] = (
                 builder.fadd(values[c + 1], values[c]), builder.fsub(values[c + 1], values[c])
             )
             low, high = matrix[:, c].copy(), matrix[:, c + 1].copy()
             matrix[:, c], matrix[:, c + 1] = (low + high) / 2, (high - low) / 2
         return [_sum(vector, line, values) for line in matrix]
-    found = [_sum(vector, matrix[0], values)]
-    for c in range(1, many - 1, 2):  # rows of -p and p
+    begin = (many + 1) % 2  # the point 0 is one of an odd number
+    found = [_sum(vector, line, values) for line in matrix[:begin]]
+    for c in range(begin, many - 1, 2):  # rows of -p and p
         even = _sum(vector, (matrix[c] + matrix[c + 1]) / 2, values)
         odd = _sum(vector, (matrix[c + 1] - matrix[c]) / 2, values)
         found += [builder.fsub(even, odd), builder.fadd(even, odd)]
@@ -194,17 +198,20 @@ def _gather_code(vector, x, s, step, y, t, last, count) -> None:
         vector.store(value, y, builder.add(t, kind(k * vector.lanes)))
 
 
-def _scatter_lanes(x, s, step, y, t, last, count):
-    """y[t + c * step + k] = x[s + k * count + c], for all k of a vector and c <= last"""
+def _put_lanes(x, s, bias, first, y, t, step, last, count):
+    """y[t + c * step + k] = x[s + k * lanes + c] + bias[first + c], for k < count and c <= last"""
 
 
-def _scatter_code(vector, x, s, step, y, t, last, count) -> None:
-    builder, kind = vector.builder, s.type
-    places = [builder.add(s, builder.mul(count, kind(k))) for k in range(vector.lanes)]
-    values = _turned(vector, [vector.whole(x, place) for place in places])
-    for c in reversed(range(vector.lanes)):  # those behind the last write where it will stand
+def _put_code(vector, x, s, bias, first, y, t, step, last, count) -> None:
+    builder, kind, lanes = vector.builder, s.type, vector.lanes
+    start = vector.whole(bias, first)
+    values = [
+        builder.fadd(vector.whole(x, builder.add(s, kind(k * lanes))), start) for k in range(lanes)
+    ]
+    values = _turned(vector, values)
+    for c in reversed(range(lanes)):  # those behind the last write where it will stand
         row = builder.mul(_least(builder, c, last), step)
-        vector.store(values[c], y, builder.add(t, row))
+        vector.store_few(values[c], y, builder.add(t, row), count)
 
 
 def _least(builder: Any, c: int, last: Any) -> Any:
@@ -213,9 +220,28 @@ def _least(builder: Any, c: int, last: Any) -> Any:
 
 
 gather_lanes: Any = _Made(_gather_lanes, _gather_code)
-scatter_lanes: Any = _Made(_scatter_lanes, _scatter_code)
-into_points: Any = _square(IN)  # of x
-from_points_4: Any = _square(OUT_4)
-from_points_2: Any = _square(OUT_2)
-dout_points_4: Any = _square(OUT_4.T)  # of dout, for the gradient in the weight
-dout_points_2: Any = _square(OUT_2.T)
+put_lanes: Any = _Made(_put_lanes, _put_code)
+
+
+def _in(side: int) -> Any:
+    return winograd_matrices(side, side - 1)[0]
+
+
+def _out(side: int, outputs: int) -> Any:
+    return winograd_matrices(side, outputs)[2]
+
+
+# by name, n and m: kernels know constants alone
+into_4: Any = _square(_in(4))  # of x
+into_5: Any = _square(_in(5))
+into_6: Any = _square(_in(6))
+from_4_3: Any = _square(_out(4, 3))
+from_5_4: Any = _square(_out(5, 4))
+from_6_2: Any = _square(_out(6, 2))
+from_6_4: Any = _square(_out(6, 4))
+from_6_5: Any = _square(_out(6, 5))
+dout_4_3: Any = _square(_out(4, 3).T)  # of dout, for the gradient in the weight
+dout_5_4: Any = _square(_out(5, 4).T)
+dout_6_2: Any = _square(_out(6, 2).T)
+dout_6_4: Any = _square(_out(6, 4).T)
+dout_6_5: Any = _square(_out(6, 5).T)

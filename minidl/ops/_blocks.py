@@ -20,15 +20,17 @@ while the channels that are multiplied at once, their windows and results fit th
 
 
 @lru_cache(maxsize=256)
-def blocks_of(images: int, rows: int, across: int, most: int = POSITIONS) -> Array:
+def blocks_of(
+    images: int, rows: int, across: int, most: int = POSITIONS, multiple: int = 4
+) -> Array:
     """(n, 4): first image, last, first row of outputs, last, of blocks of some `most` positions.
 
-    Their number is even where it can be, for two threads.
+    Their number is a multiple of `multiple` where it can be, for two threads.
     """
     one = rows * across
     if one <= 2 * most:
         count = -(-images // max(1, most // one))
-        count = max(1, min(images, -(-count // 4) * 4))
+        count = max(1, min(images, -(-count // multiple) * multiple))
         ends = [k * images // count for k in range(count + 1)]
         found = [(s, e, 0, rows) for s, e in pairwise(ends)]
     else:

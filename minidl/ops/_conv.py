@@ -63,9 +63,11 @@ def correlate(
         product(x.reshape(images, -1), weight.reshape(outputs, -1).T, out=rows)
         return out if bias is None else _plus(out, bias)
     out = _images(images, outputs, size, last, x.dtype)
-    side = 0 if last else _tile_side(x, weight.shape, size, geometry, groups)
-    if side:
-        _winograd.convolve(x, weight, bias, side, geometry[2:4], out)
+    how = None
+    if _suits(x) and not last:
+        how = _winograd.plan(x.shape, weight.shape, size, geometry, groups)
+    if how:
+        _winograd.convolve(x, weight, bias, how, out)
     elif out.size:
         parts = weight.reshape(groups, outputs // groups, *weight.shape[1:])
         _convolve(x, [(parts, 0, 0, 0, 0)], bias, geometry, parts.shape[3:], (1, 1), size, out)
@@ -131,11 +133,10 @@ def spread(
     if not out.size:
         return out
     sh, sw, ph, pw, dh, dw = geometry
-    around = (sh, sw, kernel[0] - 1 - ph, kernel[1] - 1 - pw, dh, dw)
-    side = 0 if last else _tile_side(g, weight.swapaxes(0, 1).shape, size, around, groups)
-    if side:  # the convolution of g with the turned kernel
+    how = None if last else _spread_plan(g, weight.shape, size, geometry, groups)
+    if how:  # a convolution of g with the turned kernel
         turned = weight.swapaxes(0, 1)[:, :, ::-1, ::-1]
-        _winograd.convolve(g, turned, bias, side, around[2:4], out)
+        _winograd.convolve(g, turned, bias, how, out)
         return out
     turned = weight.reshape(groups, outputs // groups, thin, *kernel).swapaxes(1, 2)
     lines = [(a, *_phase(a, sh, ph, dh, kernel[0])) for a in range(min(sh, size[0]))]
@@ -249,9 +250,9 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
             flat = out.reshape(outputs, -1)
             product(g.reshape(images, outputs).T, x.reshape(images, -1), out=flat)
         return out
-    side = _tile_side(x, out.shape, size, geometry, groups)
-    if side:
-        _winograd.gradient(x, g, side, geometry[2:4], out)
+    how = _winograd.plan(x.shape, out.shape, size, geometry, groups) if _suits(x) else None
+    if how:
+        _winograd.gradient(x, g, how, out)
         return out
     last = is_last(x)
     if last and _conv_steps.suits(x.shape, out.shape, g.dtype, geometry, groups):
@@ -280,11 +281,21 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
     return out
 
 
-def _tile_side(x: Array, weight, size, geometry: Geometry, groups: int) -> int:
-    """Of `_winograd.tile_side`, where x lies as its kernels want it and has single precision."""
-    if x.dtype != np.float32 or not x.flags.c_contiguous:
-        return 0
-    return _winograd.tile_side(x.shape, weight, size, geometry, groups)
+def _suits(x: Array) -> bool:
+    """Whether x lies as the kernels of `_winograd` want it and has single precision."""
+    return x.dtype == np.float32 and x.flags.c_contiguous
+
+
+def _spread_plan(g: Array, weight, size, geometry: Geometry, groups: int):
+    """Of `_winograd`, for `spread`; with step 1 it is the convolution with the turned kernel."""
+    if not _suits(g):
+        return None
+    sh, sw, ph, pw, dh, dw = geometry
+    if (sh, sw) == (1, 1):
+        around = (1, 1, weight[2] - 1 - ph, weight[3] - 1 - pw, dh, dw)
+        shape = (weight[1], weight[0], *weight[2:])
+        return _winograd.plan(g.shape, shape, size, around, groups)
+    return _winograd.plan_spread(g.shape, weight, size, geometry, groups)
 
 
 def _images(images: int, channels: int, size, last: bool, dtype) -> Array:

@@ -2,18 +2,24 @@
 
 import numpy as np
 
-from minidl.kernels import panels_shape
+from minidl.kernels import WINOGRAD_SIZES, panels_shape
 from minidl.ops._blocks import blocks_of
 from minidl.ops._winograd import filter_matrix
 from minidl.testing.kernels import KernelCase
 
-# (images, channels, axes, outputs, a tile's side, padding)
+# (images, channels, axes, outputs, output's axes, begin, steps, (n, m), corner)
 TILED = (
-    (1, 1, (3, 3), 1, 4, (0, 0)),  # one output
-    (2, 3, (4, 9), 5, 4, (1, 1)),  # tiles that are cut, on both axes
-    (2, 17, (9, 4), 35, 2, (2, 1)),  # more than a vector, and than a panel
-    (3, 2, (17, 33), 33, 4, (2, 0)),  # rows of more than a vector; blocks of rows
-    (9, 16, (8, 8), 32, 4, (1, 1)),
+    (1, 1, (3, 3), 1, (1, 1), (0, 0), (1, 1), (6, 4), (0, 0)),  # one output
+    (2, 3, (4, 9), 5, (4, 9), (-1, -1), (1, 1), (6, 4), (0, 0)),  # cut tiles, on both axes
+    (2, 17, (9, 4), 35, (9, 2), (-2, -1), (1, 1), (6, 2), (0, 0)),  # more than a vector, a panel
+    (3, 2, (17, 33), 33, (19, 31), (-2, 0), (1, 1), (6, 4), (0, 0)),  # long rows; blocks of rows
+    (9, 16, (8, 8), 32, (8, 8), (-1, -1), (1, 1), (6, 4), (0, 0)),
+    (3, 21, (9, 10), 7, (4, 5), (-1, -1), (2, 1), (5, 4), (0, 0)),
+    (2, 3, (7, 40), 33, (3, 19), (1, -2), (2, 1), (4, 3), (0, 0)),
+    (2, 18, (10, 10), 5, (5, 5), (-1, -1), (2, 1), (6, 5), (0, 0)),
+    (3, 7, (5, 4), 21, (10, 8), (-1, -1), (1, 2), (5, 4), (1, 1)),
+    (2, 18, (9, 20), 3, (17, 40), (-1, 0), (1, 2), (4, 3), (0, 1)),
+    (2, 3, (4, 4), 5, (7, 8), (-1, -1), (1, 2), (6, 5), (1, 0)),
 )
 
 
@@ -22,40 +28,58 @@ def normal(rng, shape, dtype):
 
 
 def _tiled(rng, dtype):
-    for images, channels, axes, outputs, side, padding in TILED:
-        size = tuple(n + 2 * p - 6 + side for n, p in zip(axes, padding))
-        blocks = blocks_of(images, -(-size[0] // side), -(-size[1] // side), 8)
+    for images, channels, axes, outputs, size, begin, steps, sizes, corner in TILED:
+        tiles = [-(-(n + c) // (sizes[1] * steps[1])) for n, c in zip(size, corner)]
+        blocks = blocks_of(images, *tiles, 8)
         x = normal(rng, (images, channels, *axes), dtype)
-        dout = np.empty((images, outputs, *size), dtype)
-        panels, _, width = panels_shape(0, outputs, dtype)
-        yield x, dout, (panels, 36, channels, width), blocks, padding, side
+        out = np.empty((images, outputs, *size), dtype)
+        panels, _, width = panels_shape(0, steps[1] ** 2 * outputs, dtype)
+        shape = panels, sizes[0] ** 2, steps[0] ** 2 * channels, width
+        yield x, out, shape, (blocks, begin, steps, sizes, tiles[1], corner)
 
 
 def winograd_convolve(rng, dtype):
-    for x, out, shape, blocks, padding, side in _tiled(rng, dtype):
-        weight, bias = normal(rng, shape, dtype) / 36, normal(rng, out.shape[1], dtype)
-        yield KernelCase([x, weight, bias, blocks, padding, side], outputs=[out])
+    for x, out, shape, how in _tiled(rng, dtype):
+        weight = normal(rng, shape, dtype) / shape[1]
+        bias = normal(rng, out.shape[1] + 16, dtype)
+        yield KernelCase([x, weight, bias, *how], outputs=[out], note=str(how[1:]))
 
 
 def winograd_weight(rng, dtype):
-    for x, dout, shape, blocks, padding, side in _tiled(rng, dtype):
-        dout = normal(rng, dout.shape, dtype) / 36
-        parts = np.empty((1, *shape), dtype)
-        yield KernelCase([x, dout, blocks, padding, side], outputs=[parts])
+    for x, dout, shape, (blocks, begin, steps, sizes, *_) in _tiled(rng, dtype):
+        if steps[1] == 1:
+            dout = normal(rng, dout.shape, dtype) / shape[1]
+            parts, inputs = np.empty((1, *shape), dtype), [x, dout, blocks, begin, steps[0], sizes]
+            yield KernelCase(inputs, outputs=[parts], note=f"{steps} {sizes}")
+
+
+def _filters(rng, dtype):
+    """(weight (O, C, KH, KW), a matrix (n^2, r^2), steps); kernels fill their taps or do not."""
+    for sizes in WINOGRAD_SIZES:
+        taps = sizes[0] + 1 - sizes[1]
+        for steps in ((1, 1), (2, 1), (1, 2)):
+            step = steps[0] * steps[1]
+            for kernel in range(step * (taps - 1) + 1, step * taps + 1):
+                for outputs, channels in ((1, 1), (19, 3), (5, 17), (35, 20)):
+                    weight = normal(rng, (outputs, channels, kernel, kernel), dtype)
+                    yield weight, filter_matrix(*sizes, np.dtype(dtype)), steps
 
 
 def winograd_filters(rng, dtype):
-    for x, out, shape, *_, side in _tiled(rng, dtype):
-        weight = normal(rng, (out.shape[1], x.shape[1], 7 - side, 7 - side), dtype)
-        matrix = filter_matrix(side, np.dtype(dtype))
-        yield KernelCase([weight, matrix], outputs=[np.empty(shape, dtype)])
+    for weight, matrix, steps in _filters(rng, dtype):
+        panels, _, width = panels_shape(0, steps[1] ** 2 * len(weight), dtype)
+        packed = np.empty((panels, len(matrix), steps[0] ** 2 * weight.shape[1], width), dtype)
+        yield KernelCase([weight, matrix, steps], outputs=[packed], note=f"{steps}")
 
 
 def winograd_taps(rng, dtype):
-    for x, out, shape, *_, side in _tiled(rng, dtype):
-        parts = normal(rng, (3, *shape), dtype)
-        dweight = np.empty((out.shape[1], x.shape[1], 7 - side, 7 - side), dtype)
-        yield KernelCase([parts, filter_matrix(side, np.dtype(dtype))], outputs=[dweight])
+    for weight, matrix, steps in _filters(rng, dtype):
+        if steps[1] == 1:
+            panels, _, width = panels_shape(0, len(weight), dtype)
+            depth = steps[0] ** 2 * weight.shape[1]
+            parts = normal(rng, (3, panels, len(matrix), depth, width), dtype)
+            inputs = [parts, matrix, steps[0]]
+            yield KernelCase(inputs, outputs=[np.empty_like(weight)], note=f"{steps}")
 
 
 CASES = {
