@@ -91,6 +91,11 @@ HOMES = {
         "convolve",
         "convolve_weight",
     ),
+    "convolution_few": (
+        "few_found",
+        "few_input",
+        "few_weight",
+    ),
     "convolution_steps": (
         "steps_input",
         "steps_weight",

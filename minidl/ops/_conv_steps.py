@@ -11,6 +11,10 @@ from minidl.ops import _math
 from minidl.ops._op import empty
 from minidl.typing import Array
 
+FEW = 8
+"""Where no more than one of so many numbers of dout is not 0, it is taken one by one: at one of ten
+that takes half the time of products, at one of 48 a sixth."""
+
 
 def suits(shape, weight, dtype, geometry, groups: int) -> bool:
     """Whether a convolution of images (B, C, 1, T), channels last in memory, is for these kernels.
@@ -26,32 +30,73 @@ def suits(shape, weight, dtype, geometry, groups: int) -> bool:
 
 def input_gradient(g: Array, weight: Array, time: int, step: int, padding: int) -> Array:
     """dx (B, C, T), with channels last in memory; g (B, O, R); weight (O, C, K)."""
-    images, _, rows = g.shape
-    _, channels, taps = weight.shape
-    reached = max(padding + time, (rows - 1) * step + taps)
-    dx = empty((images, reached, channels), g.dtype)
+    reached = _reached(g, weight.shape, time, step, padding)
+    dx = empty((len(g), reached, weight.shape[1]), g.dtype)
     packed = empty(_panels(weight), g.dtype)
     run = _math.suited(kernels.steps_input, g)
     run(np.ascontiguousarray(g), np.ascontiguousarray(weight), step, packed, dx)
-    if reached > time:
-        dx = np.ascontiguousarray(dx[:, padding : padding + time])
-    return dx.swapaxes(1, 2)
+    return _cut(dx, time, padding)
 
 
 def weight_gradient(x: Array, g: Array, taps: int, step: int, padding: int) -> Array:
     """dweight (O, C, K) of x (B, C, T), with channels last in memory, and g (B, O, R)."""
-    rows = x.swapaxes(1, 2)
-    images, time, channels = rows.shape
-    reached = max(padding + time, (g.shape[2] - 1) * step + taps)
-    if reached > time:
-        padded = np.zeros((images, reached, channels), x.dtype)
-        padded[:, padding : padding + time] = rows
-        rows = padded
-    dweight = empty((g.shape[1], channels, taps), x.dtype)
+    dweight = empty((g.shape[1], x.shape[1], taps), x.dtype)
+    rows = _padded(x, _reached(g, dweight.shape, x.shape[2], step, padding), padding)
     sums = empty(_panels(dweight), x.dtype)
     run = _math.suited(kernels.steps_weight, x)
     run(rows, np.ascontiguousarray(g), step, sums, dweight)
     return dweight
+
+
+def few_gradients(x: Array, weight: Array, g: Array, needs, step: int, padding: int):
+    """(dx, dweight, dbias), None for what `needs` does not ask for; shapes as above.
+
+    None where more than one in FEW numbers of g is not 0. A zero adds nothing, even where what it
+    would be multiplied by is inf or NaN.
+    """
+    images, outputs, rows = g.shape
+    most = outputs * rows // FEW
+    if not most or not _math.large(g):
+        return None
+    starts = np.empty((images, outputs + 1), np.int64)
+    found = starts, np.empty((images, most), np.int64), empty((images, most), g.dtype)
+    kernels.few_found(np.ascontiguousarray(g), *found)
+    if starts.min() < 0:
+        return None
+    time, shape = x.shape[2], weight.shape
+    reached = _reached(g, shape, time, step, padding)
+    sums = empty((outputs, shape[1] * shape[2]), g.dtype)
+    dx = dweight = dbias = None
+    if needs[0]:
+        dx = empty((images, reached, shape[1]), g.dtype)
+        kernels.few_input(*found, np.ascontiguousarray(weight), step, sums, dx)
+        dx = _cut(dx, time, padding)
+    if needs[1] or needs[2]:
+        dweight, dbias = empty(shape, g.dtype), empty(outputs, g.dtype)
+        kernels.few_weight(_padded(x, reached, padding), *found, step, dbias, sums, dweight)
+    return dx, dweight if needs[1] else None, dbias if needs[2] else None
+
+
+def _reached(g: Array, weight, time: int, step: int, padding: int) -> int:
+    """Steps of time from the first of the padding to the last that a window sees, or that is."""
+    return max(padding + time, (g.shape[2] - 1) * step + weight[2])
+
+
+def _padded(x: Array, reached: int, padding: int) -> Array:
+    """x (B, C, T) as (B, reached, C), with zeros around."""
+    rows = x.swapaxes(1, 2)
+    if reached == rows.shape[1]:
+        return rows
+    padded = np.zeros((len(rows), reached, rows.shape[2]), x.dtype)
+    padded[:, padding : padding + rows.shape[1]] = rows
+    return padded
+
+
+def _cut(dx: Array, time: int, padding: int) -> Array:
+    """The part of dx (B, reached, C) that is no padding, as (B, C, T)."""
+    if dx.shape[1] > time:
+        dx = np.ascontiguousarray(dx[:, padding : padding + time])
+    return dx.swapaxes(1, 2)
 
 
 def _panels(weight: Array) -> tuple[int, int, int]:

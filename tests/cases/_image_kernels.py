@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidl.kernels import panels_shape
+from minidl.kernels.convolution_few import few_found_ref
 from minidl.ops._blocks import blocks_of
 from minidl.ops.pool import windows
 from minidl.testing.kernels import KernelCase
@@ -160,6 +161,38 @@ def steps_weight(rng, dtype):
         yield KernelCase(inputs, outputs=[sums, np.empty(weight, dtype)], note=note)
 
 
+def _few(rng, dtype):
+    for x, dout, weight, stride, _, note in _steps(rng, dtype):
+        dout *= rng.random(dout.shape) < 0.1
+        images, outputs, rows = dout.shape
+        most = max(1, outputs * rows // 4)
+        found = np.zeros((images, outputs + 1), np.int64), np.zeros((images, most), np.int64)
+        found = *found, np.zeros((images, most), dtype)
+        yield x, dout, weight, stride, found, note
+
+
+def few_found(rng, dtype):
+    for _, dout, _, _, found, note in _few(rng, dtype):
+        for array in (dout, np.zeros_like(dout), dout + 1):  # the last one has more than there is
+            yield KernelCase([array], state=[array.copy() for array in found], note=note)
+
+
+def few_input(rng, dtype):
+    for x, dout, weight, stride, found, note in _few(rng, dtype):
+        few_found_ref(dout, *found)
+        packed = np.empty((weight[0], weight[1] * weight[2]), dtype)
+        inputs = [*found, normal(rng, weight, dtype), stride]
+        yield KernelCase(inputs, outputs=[packed, np.empty(x, dtype)], note=note)
+
+
+def few_weight(rng, dtype):
+    for x, dout, weight, stride, found, note in _few(rng, dtype):
+        few_found_ref(dout, *found)
+        sums = np.empty((weight[0], weight[1] * weight[2]), dtype)
+        outputs = [np.empty(weight[0], dtype), sums, np.empty(weight, dtype)]
+        yield KernelCase([normal(rng, x, dtype), *found, stride], outputs=outputs, note=note)
+
+
 # (planes, axes, output's axes, (kh, kw, sh, sw, ph, pw, dh, dw))
 POOLS = (
     (0, (2, 2), (1, 1), (2, 2, 2, 2, 0, 0, 1, 1)),
@@ -237,6 +270,9 @@ CASES = {
     "depthwise_forward": depthwise_forward,
     "depthwise_input": depthwise_input,
     "depthwise_weight": depthwise_weight,
+    "few_found": few_found,
+    "few_input": few_input,
+    "few_weight": few_weight,
     "im2col": im2col,
     "max_pool_backward": max_pool_backward,
     "max_pool_forward": max_pool_forward,

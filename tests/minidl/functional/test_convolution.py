@@ -141,29 +141,31 @@ def test_conv1d_is_conv2d_of_height_one(rng):
 @given(
     st.integers(1, 4), st.integers(1, 30), st.integers(1, 20), st.integers(1, 12),
     st.integers(1, 5), st.integers(1, 3), st.integers(0, 3), st.integers(1, 2), st.booleans(),
-    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.0, 0.05, 0.2, 1.0]), st.integers(0, 2**32 - 1),
 )  # fmt: skip
 def test_a_sequence_with_channels_last_in_memory_gives_the_same(
-    images, time, channels, outputs, taps, stride, padding, dilation, compiled, seed
+    images, time, channels, outputs, taps, stride, padding, dilation, compiled, density, seed
 ):
     rng = np.random.default_rng(seed)
     if dilation * (taps - 1) + 1 > time + 2 * padding:
         return
     rows, weight = rng.standard_normal((images, time, channels)), (outputs, channels, taps)
-    weight, found = rng.standard_normal(weight), []
+    weight, bias, found = rng.standard_normal(weight), rng.standard_normal(outputs), []
     for last in (True, False):
         x = Tensor(rows.copy() if last else rows.swapaxes(1, 2).copy(), True)
-        w = Tensor(weight.copy(), True)
+        w, start = Tensor(weight.copy(), True), Tensor(bias.copy(), True)
         with pytest.MonkeyPatch.context() as patch:
             if compiled:
                 patch.setattr(_math, "suited", lambda kernel, array: kernel)
+                patch.setattr(_math, "large", lambda array: True)
             given_x = x.transpose(1, 2) if last else x
-            out = F.conv1d(given_x, w, None, stride, padding, dilation)
+            out = F.conv1d(given_x, w, start, stride, padding, dilation)
             if last:
-                dout = rng.standard_normal(out.shape)
+                dout = rng.standard_normal(out.shape) * (rng.random(out.shape) < density)
             out.backward(Tensor(dout))
         dx = x.grad.numpy()
-        found.append((out.detach().numpy(), dx.swapaxes(1, 2) if last else dx, w.grad.numpy()))
+        dx = dx.swapaxes(1, 2) if last else dx
+        found.append((out.detach().numpy(), dx, w.grad.numpy(), start.grad.numpy()))
     for ours, expected in zip(*found):
         np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-10)
 
