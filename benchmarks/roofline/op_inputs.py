@@ -87,7 +87,7 @@ def _matmul(normal, n):
     return (normal(side, side), normal(side, side)), {}
 
 
-@made("Linear")
+@made("Linear", "LinearRelu")
 def _linear(normal, n):
     side = _side(n)
     return (normal(side, side), normal(side, side), normal(side)), {}

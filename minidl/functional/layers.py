@@ -17,15 +17,23 @@ __all__ = [
 ]
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """input @ weight^T + bias over the last axis; weight is (out, in), or (in,) for one output."""
+def linear(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool = False
+) -> Tensor:
+    """input @ weight^T + bias over the last axis; weight is (out, in), or (in,) for one output.
+
+    relu (not in PyTorch): max(·, 0) of it, without a pass of its own; `nn.Sequential` asks for that
+    where a ReLU follows a Linear.
+    """
     x, w, b = input.array, weight.array, None if bias is None else bias.array
     if (
         w.ndim == 2 and x.ndim and x.size and x.shape[-1] == w.shape[1] and x.dtype is w.dtype
     ) and (
         b is None or (b.dtype is w.dtype and b.ndim == 1 and len(b) == len(w))
     ):  # all is well: the common case, without further questions
-        return apply(linear_ops.Linear, input, weight, bias)
+        return apply(linear_ops.LinearRelu if relu else linear_ops.Linear, input, weight, bias)
+    if relu:
+        return linear(input, weight, bias).relu()
     if weight.ndim == 1:
         out = input @ weight
         return out if bias is None else out + bias

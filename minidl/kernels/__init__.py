@@ -146,7 +146,7 @@ HOMES = {
     "products": (
         "product",
         "product_batched",
-        "product_panels",
+        "weight_gradient",
     ),
     "program": (
         "elementwise_program",

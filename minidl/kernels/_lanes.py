@@ -92,14 +92,28 @@ class _Vector:
 
     def load(self, base: Any, offset: Any, mask: Any) -> Any:
         """The numbers where the mask is set, 0 elsewhere; others are not read."""
+        return self.masked(self.place(base, offset), mask)
+
+    def masked(self, place: Any, mask: Any) -> Any:
+        """What stands at `place`, as `load`."""
+        return self._call("load", self.kind, place, mask, self.ir.Constant(self.kind, None))
+
+    def store_masked(self, value: Any, place: Any, mask: Any) -> None:
+        """The numbers where the mask is set; others are not written."""
+        self._call("store", self.ir.VoidType(), value, place, mask)
+
+    def _call(self, what: str, returned: Any, *given: Any) -> Any:
+        """LLVM's masked load or store, with the alignment behind the place."""
         from numba.core import cgutils
 
-        ir, letter = self.ir, f"v{self.lanes}f{8 * self.size}"
-        place, align = self.place(base, offset), ir.IntType(32)(self.size)
-        kind = ir.FunctionType(self.kind, [place.type, align.type, mask.type, self.kind])
-        name = f"llvm.masked.load.{letter}.p0{letter}"
+        align = self.ir.IntType(32)(self.size)
+        where = 1 if what == "load" else 2
+        values = [*given[:where], align, *given[where:]]
+        kind = self.ir.FunctionType(returned, [value.type for value in values])
+        letter = f"v{self.lanes}f{8 * self.size}"
+        name = f"llvm.masked.{what}.{letter}.p0{letter}"
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
-        return self.builder.call(function, [place, align, mask, ir.Constant(self.kind, None)])
+        return self.builder.call(function, values)
 
     def store(self, value: Any, base: Any, offset: Any) -> None:
         self.builder.store(value, self.place(base, offset)).align = self.size

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from minidl.kernels._jit import _Compilable, helper, kernel, piece
+from minidl.kernels._lanes import _Vector, move, move_few, turn_block
 from minidl.typing import Array
 
 PANEL_BYTES = 128  # the width of a panel
@@ -49,26 +50,40 @@ def pack_panels_ref(w, transposed, packed):
 
 @piece
 def pack_columns(w, s, panel):
-    """The columns of w (K, M) from s on, as many as a panel (K, width) has; 0 beyond the last."""
-    columns = min(w.shape[1] - s, panel.shape[1])
-    for k in range(panel.shape[0]):
-        row, out = w[k, s : s + columns], panel[k]
-        for j in range(columns):
-            out[j] = row[j]
-        for j in range(columns, out.size):
-            out[j] = 0
+    """The columns of w (K, M) from s on, as many as a panel (K, width) has; 0 beyond the last.
+
+    Rows of w are contiguous. Moved by vectors: Numba's loop over 32 numbers called memmove, and 256
+    rows took 2.7 µs instead of 1.3.
+    """
+    width = panel.shape[1]
+    columns, apart, half = min(w.shape[1] - s, width), w.strides[0] // w.itemsize, width // 2
+    if columns == width:
+        for k in range(panel.shape[0]):
+            move(w, k * apart + s, panel, k * width)
+            move(w, k * apart + s + half, panel, k * width + half)
+    else:
+        for k in range(panel.shape[0]):
+            move_few(w, k * apart + s, panel, k * width, columns)
+            move_few(w, k * apart + s + half, panel, k * width + half, columns - half)
 
 
 @piece
 def _pack_transposed(w, s, panel):
-    columns = min(w.shape[0] - s, panel.shape[1])
-    for j in range(columns):
-        row = w[s + j]
-        for k in range(row.size):
-            panel[k, j] = row[k]
-    for j in range(columns, panel.shape[1]):
-        for k in range(panel.shape[0]):
-            panel[k, j] = 0
+    """The rows of w (M, K) from s on as columns: squares of vectors, then what is left."""
+    inner, width = panel.shape
+    columns, apart, side = min(w.shape[0] - s, width), w.strides[0] // w.itemsize, width // 2
+    squares = panel.strides[0] == width * panel.itemsize and w.strides[1] == w.itemsize
+    j = 0
+    while j < width:
+        k = 0
+        if squares and j + side <= columns:
+            while k + side <= inner:
+                turn_block(w, (s + j) * apart + k, apart, panel, k * width + j, width)
+                k += side
+        for i in range(j, j + side):
+            for n in range(k, inner):
+                panel[n, i] = w[s + i, n] if i < columns else 0
+        j += side
 
 
 @kernel(reference=pack_panels_ref)
@@ -85,6 +100,17 @@ def _tile(a, panel, rows, add, c):
     """What the code below computes: c[:rows] = a[:rows] @ panel, or c[:rows] += …"""
 
 
+def _tile_affine(a, panel, rows, add, c, bias, floor):
+    """c[:rows] = max(a[:rows] @ panel + bias, floor), or with add c's own values for bias.
+
+    c may be narrower than a panel; -rows: a vector wide at most. bias (width,); NaN stays NaN.
+    """
+
+
+def _tile_copying(a, panel, rows, add, c, copy):
+    """As `tile` for 8 rows, and copy[:] = panel (K, width) on the way."""
+
+
 class _Tile(_Compilable):
     """LLVM code, for Numba has no vectors of its own and leaves sums of a loop nest in memory.
 
@@ -97,9 +123,24 @@ class _Tile(_Compilable):
             from numba.core import types
             from numba.extending import intrinsic
 
-            @intrinsic
-            def tile(typing_context, a, panel, rows, add, c):
-                return types.void(a, panel, types.intp, types.boolean, c), _generate
+            if self.name == "_tile":
+
+                @intrinsic
+                def tile(typing_context, a, panel, rows, add, c):
+                    return types.void(a, panel, types.intp, types.boolean, c), _generate
+
+            elif self.name == "_tile_copying":
+
+                @intrinsic
+                def tile(typing_context, a, panel, rows, add, c, copy):
+                    return types.void(a, panel, types.intp, types.boolean, c, copy), _generate
+
+            else:
+
+                @intrinsic
+                def tile(typing_context, a, panel, rows, add, c, bias, floor):
+                    kinds = (a, panel, types.intp, types.boolean, c, bias, c.dtype)
+                    return types.void(*kinds), _generate
 
             self._dispatcher = tile
         return self._dispatcher
@@ -120,30 +161,41 @@ def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any
     strides.append(builder.extract_value(a.strides, 1))
     count = builder.extract_value(a.shape, 1)
     add = builder.icmp_unsigned("!=", arguments[3], arguments[3].type(0))
+    affine = ()
+    copy = None
+    if len(arguments) == 6:
+        copy = context.make_array(signature.args[5])(context, builder, arguments[5])
+        copy = (builder.bitcast(copy.data, byte), builder.extract_value(copy.strides, 0))
+    if len(arguments) > 6:
+        bias = context.make_array(signature.args[5])(context, builder, arguments[5])
+        own = builder.extract_value(c.shape, 1)
+        affine = (builder.bitcast(bias.data, byte), arguments[6], own)
     # with AVX-512 8 rows of two vectors at once; 16 registers of half that width hold 4 of one
     wide = "+avx512f" in str(context.codegen().magic_tuple())
     tall, halves = (_ROWS, 2) if wide else (4, 1)
     end = builder.append_basic_block("tile.end")
     switch = builder.switch(arguments[2], end)
-    for rows in _HEIGHTS:
-        block = builder.append_basic_block(f"tile.{rows}")
+    for rows in (_ROWS,) if copy else (*_HEIGHTS, *([-n for n in _HEIGHTS] if affine else ())):
+        block = builder.append_basic_block("tile")
         switch.add_case(ir.Constant(arguments[2].type, rows), block)
         builder.position_at_end(block)
-        for first in range(0, rows, tall):
-            for half in range(0, 2, halves):
+        vectors = 2 if rows > 0 else 1
+        for first in range(0, abs(rows), tall):
+            for half in range(0, vectors, halves):
                 places = [
                     (n, h)
-                    for n in range(first, min(first + tall, rows))
-                    for h in range(half, half + halves)
+                    for n in range(first, min(first + tall, abs(rows)))
+                    for h in range(half, min(half + halves, vectors))
                 ]
-                _sums(builder, fields, data, strides, count, add, places)
+                _sums(builder, fields, data, strides, count, add, affine, places, copy)
         builder.branch(end)
     builder.position_at_end(end)
     return context.get_dummy_value()
 
 
 def _sums(
-    builder: Any, fields: Any, data: Any, strides: Any, count: Any, add: Any, places: Any
+    builder: Any, fields: Any, data: Any, strides: Any, count: Any, add: Any, affine: Any,
+    places: Any, copy: Any = None,
 ) -> None:
     """The loop over k for the sums at `places`, (row, half of the panel), all in registers."""
     from llvmlite import ir
@@ -179,6 +231,10 @@ def _sums(
         phi.add_incoming(zero, start)
     row = builder.mul(k, panel_row)
     right = {h: load(at(panel, builder.add(row, index(64 * h)), vector)) for h in halves}
+    if copy:
+        for h in halves:
+            out = builder.add(builder.mul(k, copy[1]), index(64 * h))
+            builder.store(right[h], at(copy[0], out, vector)).align = size
     column = builder.mul(k, a_column)
     for n in rows:
         left = builder.insert_element(undefined, load(at(bases[n], column, number)), index(0))
@@ -193,12 +249,27 @@ def _sums(
     builder.cbranch(builder.icmp_signed("<", following, count), loop, last)
 
     builder.position_at_end(last)
-    for place in places:  # c is added last: the sum of a block of k is rounded on its own
-        before = builder.select(add, load(outs[place]), zero)
-        builder.store(builder.fadd(before, new[place]), outs[place]).align = size
+    if affine:
+        low = builder.insert_element(undefined, affine[1], index(0))
+        low = builder.shuffle_vector(low, undefined, first_lane)
+        lanes = _Vector(builder, number)
+        ahead = {h: range(h * lanes.lanes, (h + 1) * lanes.lanes) for h in halves}
+        masks = {h: lanes.below(affine[2], ahead[h]) for h in halves}
+    for n, h in places:  # c is added last: the sum of a block of k is rounded on its own
+        if affine:  # one load: of c or of bias
+            start = builder.select(add, outs[n, h], at(affine[0], index(64 * h), vector))
+            value = builder.fadd(lanes.masked(start, masks[h]), new[n, h])
+            value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+            lanes.store_masked(value, outs[n, h], masks[h])
+        else:
+            before = builder.select(add, load(outs[n, h]), zero)
+            value = builder.fadd(before, new[n, h])
+            builder.store(value, outs[n, h]).align = size
 
 
 tile: Any = _Tile(_tile, ("contract",), inline=True)
+tile_copying: Any = _Tile(_tile_copying, ("contract",), inline=True)
+tile_affine: Any = _Tile(_tile_affine, ("contract",), inline=True)
 
 
 @helper
@@ -242,4 +313,31 @@ def panel_product(a, packed, add, c):
                 for i in range(m):
                     for j in range(columns - s):
                         c[n + i, s + j] = to[i, j] + (c[n + i, s + j] if add else c.dtype.type(0))
+            n += m
+
+
+@piece
+def panel_affine(a, packed, add, bias, floor, c):
+    """c (R, M) = max(a (R, K) @ w (K, M) + bias, floor), or with add c's own values for bias.
+
+    packed: w's panels; bias (panels * width,), also beyond M. Where the last panel
+    has less than half of its columns, half a tile computes them.
+    """
+    width = packed.shape[2]
+    rows, columns = c.shape
+    if not packed.shape[1]:
+        for n in range(rows):
+            for k in range(columns):
+                c[n, k] = floor if bias[k] < floor else bias[k]
+        return
+    for p in range(packed.shape[0]):
+        s = p * width
+        e = min(s + width, columns)
+        sign = 1 if 2 * (e - s) > width else -1
+        start = bias[s : s + width]
+        n = 0
+        while n < rows:
+            m = tile_rows(rows - n)
+            to = c[n : n + m, s:e]
+            tile_affine(a[n : n + m], packed[p], sign * m, add, to, start, floor)
             n += m

@@ -6,6 +6,8 @@ from itertools import groupby, islice
 from typing import Any
 
 from minidl._tensor import Tensor
+from minidl.nn.activation import ReLU
+from minidl.nn.linear import Linear
 from minidl.nn.module import Module
 from minidl.nn.parameter import Parameter
 
@@ -109,9 +111,27 @@ class Sequential(_Listed):
         return Sequential(*self, *other)
 
     def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)
+        modules = list(self._modules.values())
+        i = 0
+        while i < len(modules):
+            if type(modules[i]) is Linear and _joined(*modules[i : i + 2]):
+                input = modules[i](input, relu=True)
+                i += 2
+            else:
+                input = modules[i](input)
+                i += 1
         return input
+
+
+def _joined(linear: Linear, relu: Any = None) -> bool:
+    """Whether a ReLU follows that can be computed with the Linear: nobody looks in between."""
+    return (
+        type(relu) is ReLU
+        and not (linear._post_hooks or linear._backward_hooks or relu._pre_hooks)
+        and not (relu._post_hooks or relu._backward_hooks)
+        and "forward" not in linear.__dict__
+        and "forward" not in relu.__dict__
+    )
 
 
 class ModuleList(_Listed):

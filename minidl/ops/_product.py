@@ -13,7 +13,6 @@ from minidl.ops._memory import empty
 from minidl.typing import Array
 
 _ALONE = 262_144  # multiplications below which one thread is as quick
-_ROWS, _TIMES = 512, 4  # rows, and rows for each inner element, from which packing once pays
 _VECTOR = 9_216  # and below which BLAS never starts another
 
 _HALF, _SINGLE, _DOUBLE = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
@@ -42,7 +41,7 @@ def product(x: Array, y: Array, out: Array | None = None) -> Array:
             return np.multiply(x, y, out=out)
         if size <= _ALONE:
             return np.matmul(x, y, out=out)
-        return _by_kernel(_by_panels if _is_tall(x) else kernels.product, x, y, out)
+        return _by_kernel(_of_matrices, x, y, out)
     return _batched(x, y, out, size)
 
 
@@ -63,31 +62,46 @@ def _by_kernel(kernel: Any, x: Array, y: Array, out: Array | None) -> Array:
     return target
 
 
-def _is_tall(x: Array) -> bool:
-    return len(x) >= max(_ROWS, _TIMES * x.shape[1])
+def _of_matrices(x: Array, y: Array, out: Array) -> None:
+    kernels.product(x, y, empty(0, x.dtype), -np.inf, out)
 
 
-def _by_panels(x: Array, y: Array, out: Array, bias: Array | None = None) -> None:
-    packed = empty(kernels.panels_shape(*y.shape, y.dtype), y.dtype)
-    kernels.product_panels(x, y, empty(0, y.dtype) if bias is None else bias, packed, out)
+def _suits(x: Array, y: Array, size: int) -> bool:
+    """Whether a product of `size` multiplications is one for the kernels."""
+    dtype = x.dtype
+    return size > _ALONE and y.dtype is dtype and (dtype is _SINGLE or dtype is _DOUBLE)
 
 
-def _suits(x: Array, *others: Array) -> bool:
-    """Whether x (N, D) has rows enough for panels, and all are of one dtype that they know."""
-    known = x.dtype is _SINGLE or x.dtype is _DOUBLE
-    return known and _is_tall(x) and all(other.dtype is x.dtype for other in others)
-
-
-def affine(x: Array, weight: Array, bias: Array | None) -> Array:
-    """x @ weight^T + bias, for x (N, D), weight (M, D) and bias (M,)."""
-    if bias is None or x.size * len(weight) <= _ALONE or not _suits(x, weight, bias):
-        out = product(x, weight.T)
-        if bias is not None:
-            out += bias
+def affine(x: Array, weight: Array, bias: Array | None, relu: bool = False) -> Array:
+    """x @ weight^T + bias, for x (N, D), weight (M, D) and bias (M,), and max(·, 0) with relu."""
+    outputs = len(weight)
+    if outputs > 1 and _suits(x, weight, x.size * outputs):
+        kernels.hold_blas()
+        out = empty((len(x), outputs), x.dtype)
+        bias = empty(0, x.dtype) if bias is None else bias
+        floor = 0.0 if relu else -np.inf
+        kernels.product(_readable(x), _readable(weight.T), bias, floor, out)
         return out
-    out = empty((len(x), len(weight)), x.dtype)
-    _by_panels(_readable(x), _readable(weight.T), out, bias)
-    return out
+    out = product(x, weight.T)
+    if bias is not None:
+        out += bias
+    return np.maximum(out, 0, out=out) if relu else out
+
+
+def affine_gradients(dout: Array, x: Array, sums: bool) -> tuple[Array, Array | None]:
+    """dout^T @ x, and the sum of dout's rows if `sums` and it comes for little, else None."""
+    outputs, inputs = dout.shape[1], x.shape[1]
+    if min(outputs, inputs) < 2 or not _suits(dout, x, x.size * outputs):
+        return product(dout.swapaxes(0, 1), x), None
+    kernels.hold_blas()
+    dweight = empty((outputs, inputs), x.dtype)
+    dbias = empty(outputs if sums else 0, x.dtype)
+    kernels.weight_gradient(_rows(dout), _rows(x), dbias, dweight)
+    return dweight, dbias if sums else None
+
+
+def _rows(x: Array) -> Array:
+    return x if x.flags.c_contiguous else np.ascontiguousarray(x)
 
 
 def _batched(x: Array, y: Array, out: Array | None, size: int) -> Array:

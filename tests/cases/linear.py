@@ -36,6 +36,7 @@ def svds(rng):
 
 CASES = {
     "Linear": lambda rng: list(linears(rng)),
+    "LinearRelu": lambda rng: list(linears(rng)),
     "MatMul": lambda rng: list(matmuls(rng)),
     "SVD": lambda rng: list(svds(rng)),
 }

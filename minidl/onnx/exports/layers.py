@@ -16,6 +16,11 @@ def linear(graph, call):
     return out if bias is None else graph.add("Add", out, bias)
 
 
+@exports("LinearRelu")
+def linear_relu(graph, call):
+    return graph.add("Relu", linear(graph, call))
+
+
 def _optional(call, i):
     return call.name(i) if call.has(i) else None
 
