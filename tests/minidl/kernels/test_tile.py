@@ -6,7 +6,7 @@ import pytest
 from minidl import kernels
 from minidl.kernels import _tile
 from minidl.kernels._jit import kernel
-from minidl.kernels._tile import panel_product
+from minidl.kernels._tile import panel_affine, panel_product
 
 
 def multiply_ref(a, packed, add, c):
@@ -17,6 +17,41 @@ def multiply_ref(a, packed, add, c):
 @kernel(reference=multiply_ref)
 def multiply(a, packed, add, c):
     panel_product(a, packed, add, c)
+
+
+def affine_ref(a, packed, add, bias, floor, c):
+    product = a @ _tile.unpacked(packed, c.shape[1])
+    c[:] = np.maximum(product + (c if add else bias[: c.shape[1]]), floor)
+
+
+@kernel(reference=affine_ref)
+def affine(a, packed, add, bias, floor, c):
+    panel_affine(a, packed, add, bias, c.dtype.type(floor), c)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bias_floor_and_narrow_panels(dtype, rng):
+    for rows, inner, columns in [
+        (3, 0, 5), (1, 1, 1), (7, 5, 8), (8, 9, 16), (9, 4, 17), (15, 6, 40), (16, 3, 100),
+    ]:  # fmt: skip
+        a, w = (rng.standard_normal(s).astype(dtype) for s in ((rows, inner), (inner, columns)))
+        packed = np.empty(kernels.panels_shape(inner, columns, dtype), dtype)
+        kernels.pack_panels(w, False, packed)
+        bias = np.full(packed.shape[0] * packed.shape[2], np.nan, dtype)
+        bias[:columns] = rng.standard_normal(columns)
+        room = np.full((rows + 1, columns + 2), np.nan, dtype)  # neighbours stay untouched
+        c = room[:-1, 1:-1]
+        affine(a, packed, False, bias, 0.0, c)
+        np.testing.assert_allclose(c, np.maximum(a @ w + bias[:columns], 0), atol=1e-5)
+        before = c.copy()
+        affine(a, packed, True, bias, -np.inf, c)
+        if inner:
+            np.testing.assert_allclose(c, before + a @ w, atol=1e-5)
+        assert np.isnan(room[:, [0, -1]]).all()
+        assert np.isnan(room[-1]).all()
+        bias[0] = np.nan
+        affine(a, packed, False, bias, 0.0, c)
+        assert np.isnan(c[:, 0]).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
