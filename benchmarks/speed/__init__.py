@@ -11,6 +11,8 @@ WORKLOADS = {
     "cnn28": "benchmarks.speed.cnn:CNN",
     "bpr": "benchmarks.speed.bpr:BPREpochs",
     "bpr_step": "benchmarks.speed.bpr:BPRStep",
+    "two_tower": "benchmarks.speed.two_tower:TwoTower",
+    "neumf": "benchmarks.speed.two_tower:NeuMF",
     "dcgan": "benchmarks.speed.dcgan:DCGAN",
     "top10": "benchmarks.speed.top10:Top10",
     "import": "benchmarks.speed.op_chain:Import",
