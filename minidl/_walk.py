@@ -16,6 +16,8 @@ import numpy as np
 
 from minidl._apply import apply1, cast, refresh
 from minidl._tensor import Node, Pick, Tensor, _mode
+from minidl.kernels._ways import ADD
+from minidl.ops._arithmetic import MANY, arithmetic
 from minidl.ops.elementwise import Alias
 from minidl.sparse import RowSparse
 from minidl.typing import Array
@@ -285,11 +287,17 @@ def _reachable(roots: Sequence[Tensor], stop: Any) -> list[Node]:
 def _give(target: Any, part: Any, found: dict[int, list[Any]]) -> None:
     """Add `part` to what `target` has; a sum is a new array, for a part may be shared."""
     if type(target) is Node:
-        target.grad = part if target.grad is None else target.grad + part
+        target.grad = part if target.grad is None else _sum(target.grad, part)
     elif (entry := found.get(id(target))) is None:
         found[id(target)] = [target, part]
     else:
-        entry[1] = entry[1] + part
+        entry[1] = _sum(entry[1], part)
+
+
+def _sum(x: Any, y: Any) -> Any:
+    if type(x) is _ndarray and type(y) is _ndarray and x.size >= MANY:
+        return arithmetic(ADD, x, y)
+    return x + y
 
 
 def _gather(pick: Node, part: Any) -> None:

@@ -66,6 +66,9 @@ HOMES = {
         "softplus_backward",
         "softplus_forward",
     ),
+    "arithmetic": (
+        "arithmetic",
+    ),
     "attention": (
         "attention_dropout",
     ),

@@ -3,9 +3,12 @@
 import numpy as np
 
 from minidl import kernels
+from minidl.kernels._ways import ADD, DIV, MUL, SUB
 from minidl.ops import _math
+from minidl.ops._arithmetic import MANY, arithmetic
 from minidl.ops._op import Op, shape_of, sum_to
 
+_ndarray = np.ndarray
 _SHARED_FROM = 50_000  # elements from which the kernel shares its work
 
 
@@ -21,6 +24,8 @@ class Add(Op):
 
     @staticmethod
     def forward(x, y):
+        if type(x) is _ndarray and x.size >= MANY:
+            return arithmetic(ADD, x, y), (shape_of(x), shape_of(y))
         return x + y, (shape_of(x), shape_of(y))
 
     @staticmethod
@@ -43,6 +48,8 @@ class Sub(Op):
 
     @staticmethod
     def forward(x, y):
+        if type(x) is _ndarray and x.size >= MANY:
+            return arithmetic(SUB, x, y), (shape_of(x), shape_of(y))
         return x - y, (shape_of(x), shape_of(y))
 
     @staticmethod
@@ -66,11 +73,17 @@ class Mul(Op):
 
     @staticmethod
     def forward(x, y):
+        if type(x) is _ndarray and x.size >= MANY:
+            return arithmetic(MUL, x, y), (x, y)
         return x * y, (x, y)
 
     @staticmethod
     def backward(dout, saved, needs):
         x, y = saved
+        if type(dout) is _ndarray and dout.size >= MANY:
+            dx = sum_to(arithmetic(MUL, dout, y), shape_of(x)) if needs[0] else None
+            dy = sum_to(arithmetic(MUL, dout, x), shape_of(y)) if needs[1] else None
+            return dx, dy
         dx = sum_to(dout * y, shape_of(x)) if needs[0] else None
         dy = sum_to(dout * x, shape_of(y)) if needs[1] else None
         return dx, dy
@@ -89,12 +102,17 @@ class Div(Op):
 
     @staticmethod
     def forward(x, y):
+        if type(x) is _ndarray and x.size >= MANY:
+            return arithmetic(DIV, x, y), (x, y)
         with np.errstate(all="ignore"):
             return x / y, (x, y)
 
     @staticmethod
     def backward(dout, saved, needs):
         x, y = saved
+        if type(y) in (float, int) and y:  # no pole
+            large = type(dout) is _ndarray and dout.size >= MANY
+            return arithmetic(DIV, dout, y) if large else dout / y, None
         part = _math.untaken(dout, dout / y)
         dx = sum_to(part, shape_of(x)) if needs[0] else None
         dy = sum_to(_math.untaken(dout, -part * (x / y)), shape_of(y)) if needs[1] else None

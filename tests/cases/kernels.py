@@ -135,6 +135,17 @@ def _special_rows(dtype):
     return np.array([[0, 1, -inf], [-inf, -inf, 2], [nan, 1, 2], [1e4, -1e4, 9e3]], dtype)
 
 
+@case("arithmetic")
+def arithmetic(rng, dtype):
+    for n, m in ((1, 1), (1_000, 1_000), (40_000, 40_000), (60_000, 250), (150_000, 1_024)):
+        x, y = normal(rng, n, dtype), normal(rng, m, dtype)
+        for what in range(6):
+            yield KernelCase([x, y, what], outputs=[x], note=f"{n} and {m}, way {what}")
+    x = special(dtype)
+    for what in range(6):
+        yield KernelCase([x, x[::-1].copy(), what], outputs=[x], note="special values")
+
+
 @case("softmax_forward", "log_softmax_forward")
 def softmax(rng, dtype):
     for shape in ROWS:
