@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import minidl
@@ -138,6 +138,7 @@ def test_conv1d_is_conv2d_of_height_one(rng):
 
 
 @settings(max_examples=60, deadline=None)
+@example(3, 40, 20, 12, 3, 2, 1, 1, True, 0.05, 0)  # few numbers, steps, and padding
 @given(
     st.integers(1, 4), st.integers(1, 30), st.integers(1, 20), st.integers(1, 12),
     st.integers(1, 5), st.integers(1, 3), st.integers(0, 3), st.integers(1, 2), st.booleans(),
