@@ -100,6 +100,7 @@ HOMES = {
         "few_weight",
     ),
     "convolution_steps": (
+        "steps_forward",
         "steps_input",
         "steps_weight",
     ),

@@ -1,4 +1,4 @@
-"""Gradients of convolutions over sequences whose channels lie last, as embedded words do.
+"""Convolutions over sequences whose channels lie last in memory, as those of embedded words do.
 
 Where x is (B, T, C) in memory, the window of output r is one run of K * C numbers, from row
 r * stride on. So the windows of a sequence are the rows of a matrix, though they overlap,
@@ -9,16 +9,108 @@ and both gradients are products with it as it lies, with nothing laid out:
 
     dweight = sum over b of dout[b] @ windows[b],    windows[b] of dx += dout[b].T @ weight.
 
-Its columns are cut into panels for `_tile`; the last one begins early enough to be whole.
+Its columns are cut into panels for `_tile`; the last one begins early enough to be whole. For the
+outputs themselves, weight @ windows[b].T, sequences are turned once, and panels of 32 positions
+are cut from that: so no column of a panel is wasted, whatever the number of outputs.
 """
 
 import numpy as np
 
 from minidl.kernels._jit import helper, kernel, piece, prange
+from minidl.kernels._lanes import move, turn
 from minidl.kernels._tile import clear_rows, tile, tile_rows
 
 _ROWS = 64  # of dout that stay in the first cache while all panels of the weight go by
 _INNER = 256  # rows of a panel that stay there while all outputs go by
+
+
+def steps_forward_ref(x, weight, bias, padding, blocks, out):
+    time, rows = x.shape[1], out.shape[2]
+    out[:] = bias[:, None]
+    for k in range(weight.shape[2]):
+        first, last = max(0, padding - k), min(rows, time + padding - k)
+        if first < last:
+            seen = x[:, first + k - padding : last + k - padding]
+            out[:, :, first:last] += weight[:, :, k] @ seen.swapaxes(1, 2)
+
+
+@piece
+def _cut_panel(turned, wide, q, rows, time, taps, panel):
+    """panel (C * K, width), flat: the windows of `width` positions from q on, of all sequences.
+
+    Whole vectors are copied; what is too much, the part of the next sequence writes over.
+    """
+    lanes = 64 // panel.itemsize
+    width, go, end = 2 * lanes, 0, panel.size - 2 * lanes
+    b, r = q // rows, q % rows
+    start, here = b * time + r, rows - r
+    while go < end:
+        for k in range(taps):
+            come = start + k
+            move(turned, come, panel, go)
+            move(turned, come + lanes, panel, go + lanes)
+            come, t = come - r + time, here
+            while t < width:
+                move(turned, come, panel, go + t)
+                move(turned, come + lanes, panel, go + t + lanes)
+                come, t = come + time, t + rows
+            go += width
+        start += wide
+
+
+@piece
+def _put_panel(sums, bias, first, q, count, rows, top, out):
+    """`count` positions of sums (O, width), from q on, with bias, to sequences from `first` on."""
+    t = 0
+    while t < count:
+        b, r = (q + t) // rows, (q + t) % rows
+        many = min(count - t, rows - r)
+        for o in range(sums.shape[0]):
+            start, source = bias[o], sums[o, t : t + many]
+            target = out[first + b, o, top + r : top + r + many]
+            for i in range(source.size):
+                target[i] = source[i] + start
+        t += many
+
+
+@piece
+def _forward_block(x, weight, bias, padding, block, out):
+    outputs, channels, taps = weight.shape
+    first, images, top, rows = block[0], block[1] - block[0], block[2], block[3] - block[2]
+    time = rows - 1 + taps  # of a sequence, that the block sees
+    lanes = 64 // x.itemsize
+    width, depth = 2 * lanes, channels * taps
+    # an odd number of vectors: rows that are a power of two apart would drive each other out
+    wide = ((images * time + width) // lanes | 1) * lanes
+    size = channels * wide + 2 * width
+    turned = np.zeros(size, x.dtype) if padding else np.empty(size, x.dtype)
+    source = x.reshape(x.size)
+    for b in range(images):
+        start, stop = max(0, padding - top), min(time, x.shape[1] + padding - top)
+        if start < stop:
+            come = ((first + b) * x.shape[1] + top - padding + start) * channels
+            turn(source, come, channels, stop - start, channels, turned, b * time + start, wide)
+    panel = np.empty((depth + 2) * width, x.dtype)
+    windows = panel[: depth * width].reshape(depth, width)
+    matrix, sums = weight.reshape(outputs, depth), np.empty((outputs, width), x.dtype)
+    for q in range(0, images * rows, width):
+        _cut_panel(turned, wide, q, rows, time, taps, panel[: (depth + 1) * width])
+        o = 0
+        while o < outputs:
+            n = tile_rows(outputs - o)
+            tile(matrix[o : o + n], windows, n, False, sums[o : o + n])
+            o += n
+        _put_panel(sums, bias, first, q, min(width, images * rows - q), rows, top, out)
+
+
+@kernel(reference=steps_forward_ref, parallel=True, serial_below=2_000)
+def steps_forward(x, weight, bias, padding, blocks, out):
+    """x (B, T, C), weight (O, C, K), bias (O,); blocks: as in `convolve`; out (B, O, R).
+
+    out[b, o, r] = bias[o] + sum over k and c of weight[o, c, k] * x[b, r + k - padding, c].
+    """
+    for p in prange(len(blocks)):
+        _forward_block(x, weight, bias, padding, blocks[p], out)
 
 
 @helper

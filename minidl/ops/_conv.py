@@ -62,6 +62,11 @@ def correlate(
         rows = out.reshape(images, outputs)
         product(x.reshape(images, -1), weight.reshape(outputs, -1).T, out=rows)
         return out if bias is None else _plus(out, bias)
+    steps = is_last(x) and not last and geometry[1] == 1 and x.size and outputs
+    if steps and _conv_steps.suits(x.shape, weight.shape, x.dtype, geometry, groups):
+        start = np.zeros(outputs, x.dtype) if bias is None else bias
+        flat = _conv_steps.outputs(x[:, :, 0], weight[:, :, 0], start, size[1], geometry[3])
+        return flat[:, :, None]
     out = _images(images, outputs, size, last, x.dtype)
     how = None
     if _suits(x) and not last:
@@ -123,7 +128,7 @@ def spread(
     shape = (images, channels, *size)
     if _is_special(shape, weight.shape, g.shape[2:], geometry, groups):
         return _spread_special(g, weight, bias, shape, geometry, groups)
-    steps = last and bias is None and g.size and math.prod(shape)
+    steps = last and bias is None and g.size and math.prod(shape) and images > 1
     if steps and _conv_steps.suits(shape, weight.shape, g.dtype, geometry, groups):
         of_time = size[1], geometry[1], geometry[3]
         return _conv_steps.input_gradient(g[:, :, 0], weight[:, :, 0], *of_time)[:, :, None]

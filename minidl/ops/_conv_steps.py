@@ -1,4 +1,4 @@
-"""Gradients of convolutions over sequences that lie in memory with their channels last.
+"""Convolutions over sequences that lie in memory with their channels last.
 
 That is how embedded words, and what recurrent and attention layers return, reach a convolution
 after `transpose(1, 2)`: their windows are rows that overlap, which products read as they lie.
@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.ops import _math
+from minidl.ops._blocks import POSITIONS, blocks_of
 from minidl.ops._op import empty
 from minidl.typing import Array
 
@@ -20,12 +21,24 @@ def suits(shape, weight, dtype, geometry, groups: int) -> bool:
     """Whether a convolution of images (B, C, 1, T), channels last in memory, is for these kernels.
 
     shape, weight (O, C / groups, KH, KW): shapes. What they are not for goes the general way:
-    groups, dilation, windows narrower than a panel, and a single sequence, which one core has.
+    groups, dilation, and windows narrower than a panel.
     """
     _, _, ph, pw, _, dw = geometry
-    flat = shape[0] > 1 and shape[2] == 1 and weight[2] == 1 and ph == 0 and pw >= 0
+    flat = shape[2] == 1 and weight[2] == 1 and ph == 0 and pw >= 0
     width = kernels.panels_shape(1, 1, dtype)[2]
     return flat and groups == 1 and dw == 1 and weight[1] * weight[3] >= width
+
+
+def outputs(x: Array, weight: Array, bias: Array, rows: int, padding: int) -> Array:
+    """out (B, O, rows) of x (B, C, T), with channels last in memory, and weight (O, C, K)."""
+    images, channels = x.shape[:2]
+    out = empty((images, len(weight), rows), x.dtype)
+    # a block's sequences, turned, and its panel should not leave the second cache
+    most = max(128, min(POSITIONS, 128 * POSITIONS // channels))
+    run = _math.suited(kernels.steps_forward, out)
+    arrays = x.swapaxes(1, 2), np.ascontiguousarray(weight), np.ascontiguousarray(bias)
+    run(*arrays, padding, blocks_of(images, rows, 1, most, 2), out)
+    return out
 
 
 def input_gradient(g: Array, weight: Array, time: int, step: int, padding: int) -> Array:

@@ -149,6 +149,16 @@ def _steps(rng, dtype):
         yield x, dout, (outputs, channels, taps), stride, packed, note
 
 
+def steps_forward(rng, dtype):
+    for (images, time, channels), _, weight, _, _, note in _steps(rng, dtype):
+        for padding in (0, 1, weight[2]):
+            rows = time + 2 * padding - weight[2] + 1
+            inputs = [normal(rng, size, dtype) for size in ((images, time, channels), weight)]
+            inputs += [normal(rng, weight[0], dtype), padding, blocks_of(images, rows, 1, 100)]
+            out = np.empty((images, weight[0], rows), dtype)
+            yield KernelCase(inputs, outputs=[out], note=f"{note}, padding {padding}")
+
+
 def steps_input(rng, dtype):
     for x, dout, weight, stride, packed, note in _steps(rng, dtype):
         inputs = [dout, normal(rng, weight, dtype), stride]
@@ -277,6 +287,7 @@ CASES = {
     "max_pool_backward": max_pool_backward,
     "max_pool_forward": max_pool_forward,
     "resample": resample,
+    "steps_forward": steps_forward,
     "steps_input": steps_input,
     "steps_weight": steps_weight,
 }
