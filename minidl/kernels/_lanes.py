@@ -6,6 +6,7 @@ vectors are written, so that a target needs room for one more, and what lies beh
 of the source no more than `count` numbers, a vector's at most, are read where that is given.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -36,28 +37,16 @@ class _Lanes(_Compilable):
                 generate(_Vector(builder, context.get_data_type(signature.args[0].dtype)), *values)
                 return context.get_dummy_value()
 
-            names = self.function.__code__.co_varnames
-            if "count" in names:
+            def lanes(typing_context: Any, *given: Any) -> Any:
+                kinds = [kind if isinstance(kind, types.Array) else types.intp for kind in given]
+                return types.void(*kinds), code
 
-                @intrinsic
-                def lanes(typing_context, source, s, target, t, count):
-                    kinds = (source, types.intp, target, types.intp, types.intp)
-                    return types.void(*kinds), code
-
-            elif "step" in names:
-
-                @intrinsic
-                def lanes(typing_context, source, s, step, target, t, stride):
-                    kinds = (source, types.intp, types.intp, target, types.intp, types.intp)
-                    return types.void(*kinds), code
-
-            else:
-
-                @intrinsic
-                def lanes(typing_context, source, s, target, t):
-                    return types.void(source, types.intp, target, types.intp), code
-
-            self._dispatcher = lanes
+            # Numba wants to see a name for each argument
+            names = ["typing_context", *inspect.signature(self.function).parameters]
+            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+            shown = inspect.Signature([inspect.Parameter(name, kind) for name in names])
+            lanes.__signature__ = shown  # type: ignore[attr-defined]
+            self._dispatcher = intrinsic(lanes)
         return self._dispatcher
 
 
@@ -73,7 +62,9 @@ class _Vector:
         self.kind = ir.VectorType(number, self.lanes)
 
     def place(self, base: Any, offset: Any) -> Any:
-        return self.builder.bitcast(self.builder.gep(base, [offset]), self.kind.as_pointer())
+        """The address of a vector of base's numbers."""
+        kind = self.ir.VectorType(base.type.pointee, self.lanes)
+        return self.builder.bitcast(self.builder.gep(base, [offset]), kind.as_pointer())
 
     def whole(self, base: Any, offset: Any) -> Any:
         value = self.builder.load(self.place(base, offset))
@@ -83,9 +74,10 @@ class _Vector:
     def below(self, count: Any, lanes: Any) -> Any:
         """The mask of `lanes`, a number for each, that are less than count."""
         ir, builder = self.ir, self.builder
-        kind = ir.VectorType(count.type, self.lanes)
-        undefined, index = ir.Constant(kind, ir.Undefined), ir.IntType(32)
-        first = ir.Constant(ir.VectorType(index, self.lanes), None)
+        index = ir.IntType(32)  # of 64 bits they would take twice as many vectors
+        count = builder.trunc(count, index)
+        kind = ir.VectorType(index, self.lanes)
+        undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(kind, None)
         counts = builder.insert_element(undefined, count, index(0))
         counts = builder.shuffle_vector(counts, undefined, first)  # count in every lane
         return builder.icmp_signed("<", ir.Constant(kind, list(lanes)), counts)
@@ -96,22 +88,26 @@ class _Vector:
 
     def masked(self, place: Any, mask: Any) -> Any:
         """What stands at `place`, as `load`."""
-        return self._call("load", self.kind, place, mask, self.ir.Constant(self.kind, None))
+        kind = place.type.pointee
+        return self._call("load", kind, kind, place, mask, self.ir.Constant(kind, None))
 
     def store_masked(self, value: Any, place: Any, mask: Any) -> None:
         """The numbers where the mask is set; others are not written."""
-        self._call("store", self.ir.VoidType(), value, place, mask)
+        self._call("store", self.ir.VoidType(), value.type, value, place, mask)
 
-    def _call(self, what: str, returned: Any, *given: Any) -> Any:
-        """LLVM's masked load or store, with the alignment behind the place."""
+    def _call(self, what: str, returned: Any, moved: Any, *given: Any) -> Any:
+        """LLVM's masked load or store of a vector `moved`, with the alignment behind the place."""
         from numba.core import cgutils
 
-        align = self.ir.IntType(32)(self.size)
+        number = moved.element
+        letter = "i" if isinstance(number, self.ir.IntType) else "f"
+        bits = number.width if letter == "i" else 8 * self.size
+        align = self.ir.IntType(32)(bits // 8)
         where = 1 if what == "load" else 2
         values = [*given[:where], align, *given[where:]]
         kind = self.ir.FunctionType(returned, [value.type for value in values])
-        letter = f"v{self.lanes}f{8 * self.size}"
-        name = f"llvm.masked.{what}.{letter}.p0{letter}"
+        name = f"v{self.lanes}{letter}{bits}"
+        name = f"llvm.masked.{what}.{name}.p0{name}"
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
         return self.builder.call(function, values)
 
@@ -120,17 +116,7 @@ class _Vector:
 
     def store_few(self, value: Any, base: Any, offset: Any, count: Any) -> None:
         """The first `count` numbers alone: as quick as a whole vector (Zen 4)."""
-        from numba.core import cgutils
-
-        ir, builder, letter = self.ir, self.builder, f"v{self.lanes}f{8 * self.size}"
-        bits = builder.sub(builder.shl(count.type(1), count), count.type(1))
-        bits = builder.trunc(bits, ir.IntType(self.lanes))
-        mask = builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.lanes))
-        place, align = self.place(base, offset), ir.IntType(32)(self.size)
-        kind = ir.FunctionType(ir.VoidType(), [self.kind, place.type, align.type, mask.type])
-        name = f"llvm.masked.store.{letter}.p0{letter}"
-        function = cgutils.get_or_insert_function(builder.module, kind, name)
-        builder.call(function, [value, place, align, mask])
+        self.store_masked(value, self.place(base, offset), self.below(count, range(self.lanes)))
 
     def chosen(self, a: Any, b: Any, lanes: Any) -> Any:
         """Of the numbers of a and, behind them, b those at `lanes`."""

@@ -362,17 +362,6 @@ def convolve(x, last, weight, bias, blocks, geometry, kernel, phases, step, size
 
 
 @piece
-def _turn(dout, b, first, outputs, start, turned):
-    """turned (panels, P, width): image b's outputs at P positions from `start` on, as rows."""
-    width, size = turned.shape[2], turned.shape[1]
-    for o in range(outputs):
-        plane = dout[b, first + o].reshape(dout.shape[2] * dout.shape[3])
-        source, target = plane[start : start + size], turned[o // width, :, o % width]
-        for q in range(source.size):
-            target[q] = source[q]
-
-
-@piece
 def _weight_block(x, dout, last, block, group, outputs, kernel, geometry, dweight, begin):
     """dweight (KH, C * KW, panels, width), += the block's part, or = if begin."""
     kernel_h, taps = kernel
@@ -388,9 +377,16 @@ def _weight_block(x, dout, last, block, group, outputs, kernel, geometry, dweigh
     positions = rows * across
     padded, wide = _room(images, most, height, width, taps, sh, sw, across, last, x)
     turned = np.zeros((dweight.shape[2], images * positions, dweight.shape[3]), x.dtype)
-    for b in range(images):
-        part = turned[:, b * positions : (b + 1) * positions]
-        _turn(dout, block[0] + b, group * outputs, outputs, top * across, part)
+    plane, panel = dout.shape[2] * across, images * positions * dweight.shape[3]
+    for p in range(dweight.shape[2]):
+        first = p * dweight.shape[3]
+        for b in range(images):
+            come = ((block[0] + b) * dout.shape[1] + group * outputs + first) * plane
+            turn(
+                dout.reshape(dout.size), come + top * across, plane,
+                min(dweight.shape[3], outputs - first), positions, turned.reshape(turned.size),
+                p * panel + b * positions * dweight.shape[3], dweight.shape[3],
+            )
     # where an image's positions follow those of the one before, both are one sum
     whole = images if length == positions else 1
     for first in range(0, channels, most):

@@ -2,8 +2,18 @@
 
 import numpy as np
 
-from minidl.kernels._jit import kernel, piece, prange
+from minidl.kernels._jit import helper, kernel, piece, prange
+from minidl.kernels._maxima import (
+    back_to_four,
+    better,
+    better_second,
+    better_third,
+    largest_of_four,
+)
+from minidl.kernels._pieces import count_pieces, piece_bounds, rows_a_piece
 from minidl.kernels.conv import end_inside, first_inside, span_ref
+
+_PIECE = 16_384  # elements of the images
 
 
 def max_pool_forward_ref(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
@@ -30,65 +40,50 @@ def max_pool_forward_ref(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
 
 @piece
 def _max_of_four(x, out, argmax):
-    """Windows of 2 x 2, side by side: without branches, so that the loop becomes SIMD."""
-    width = x.shape[1]
-    for o in range(out.shape[0]):
-        upper, lower, best, places = x[2 * o], x[2 * o + 1], out[o], argmax[o]
-        first = np.int32(2 * o * width)
-        below = np.int32(width)
-        for t in range(best.size):
-            place = first + np.int32(2) * np.int32(t)
-            value, where = upper[2 * t], place
-            other = upper[2 * t + 1]
-            take = (other > value) | (other != other)
-            value, where = (other if take else value), (place + np.int32(1) if take else where)
-            other = lower[2 * t]
-            take = (other > value) | (other != other)
-            value, where = (other if take else value), (place + below if take else where)
-            other = lower[2 * t + 1]
-            take = (other > value) | (other != other)
-            best[t] = other if take else value
-            places[t] = place + below + np.int32(1) if take else where
+    """Windows of 2 x 2, side by side, by vectors: two runs of them at once."""
+    width, rows, count, half = x.shape[2], out.shape[1], out.shape[2], 32 // x.itemsize
+    source, best, places = x.reshape(x.size), out.reshape(out.size), argmax.reshape(argmax.size)
+    inside, around = rows * count, x.shape[1] * width
+    for n in range(x.shape[0]):
+        plane = source[n * around : (n + 1) * around]
+        o, t, go = 0, 0, n * inside
+        while o < rows:
+            a, s, many = 2 * o * width + 2 * t, go + o * count + t, min(half, count - t)
+            o, t = _following(o, t + half, count)
+            b, s_2, more = 2 * o * width + 2 * t, go + o * count + t, min(half, count - t)
+            if o < rows:
+                o, t = _following(o, t + half, count)
+            else:
+                b, s_2, more = a, s, 0
+            largest_of_four(plane, a, b, width, many, more, best, places, s, s_2)
 
 
-@piece
-def _better(source, step, place, best, argmax):
-    """Take each value that is larger, or NaN: as PyTorch, the first of equals, the last NaN."""
-    if step == 1:
-        for t in range(best.size):
-            value, known, where = source[t], best[t], argmax[t]
-            take = (value > known) | (value != value)
-            best[t] = value if take else known
-            argmax[t] = place + np.int32(t) if take else where
-    elif step == 2:
-        for t in range(best.size):
-            value, known, where = source[2 * t], best[t], argmax[t]
-            take = (value > known) | (value != value)
-            best[t] = value if take else known
-            argmax[t] = place + np.int32(2 * t) if take else where
-    else:
-        for t in range(best.size):
-            value, known, where = source[t * step], best[t], argmax[t]
-            take = (value > known) | (value != value)
-            best[t] = value if take else known
-            argmax[t] = place + np.int32(t * step) if take else where
+@helper
+def _following(o, t, count):
+    """(o, t), or the beginning of the next row where t is behind the end."""
+    return (o, t) if t < count else (o + 1, 0)
 
 
 @piece
 def _max_windows(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
     """A row of outputs for each tap at once; before the first tap all is -inf, at its place."""
     height, width = x.shape
+    count, lanes = out.shape[1], 64 // x.itemsize
     last = height * width - 1
-    low = x.dtype.type(-np.inf)
+    source = x.reshape(x.size)
+    best, places = np.empty(count + lanes, x.dtype), np.empty(count + lanes, np.int32)
+    lefts = np.empty((kw, 2), np.int64)
+    for j in range(kw):
+        lefts[j, 0] = first_inside(j * dw - pw, sw)
+        lefts[j, 1] = end_inside(j * dw - pw, sw, width, count)
     for o in range(out.shape[0]):
         top = o * sh - ph
         if top < 0:  # the first tap inside
             top += (dh - 1 - top) // dh * dh
-        best, places = out[o], argmax[o]
         for t in range(best.size):
-            best[t] = low
+            best[t] = -np.inf
             places[t] = min(top * width + t * sw - pw, last)
-        for t in range(min(best.size, (pw + sw - 1) // sw)):
+        for t in range(min(count, (pw + sw - 1) // sw)):
             left = t * sw - pw
             left += (dw - 1 - left) // dw * dw
             places[t] = min(top * width + left, last)
@@ -97,13 +92,26 @@ def _max_windows(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
             if h < 0 or h >= height:
                 continue
             for j in range(kw):
-                shift = j * dw - pw
-                left = first_inside(shift, sw)
-                right = end_inside(shift, sw, width, best.size)
-                if right > left:
-                    start = left * sw + shift
-                    place = np.int32(h * width + start)
-                    _better(x[h, start:], sw, place, best[left:right], places[left:right])
+                place = h * width + j * dw - pw
+                t, end = lefts[j, 0], lefts[j, 1]
+                while t < end:
+                    here, many = place + t * sw, min(lanes, end - t)
+                    if sw == 1:
+                        better(source, here, many, best, places, t)
+                    elif sw == 2:
+                        better_second(source, here, many, best, places, t)
+                    elif sw == 3:
+                        better_third(source, here, many, best, places, t)
+                    else:
+                        for k in range(many):
+                            value, known = source[here + k * sw], best[t + k]
+                            if value > known or value != value:
+                                best[t + k] = value
+                                places[t + k] = here + k * sw
+                    t += lanes
+        for t in range(count):
+            out[o, t] = best[t]
+            argmax[o, t] = places[t]
 
 
 @kernel(reference=max_pool_forward_ref, parallel=True, serial_below=60_000)
@@ -115,14 +123,18 @@ def max_pool_forward(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
     halves = kh == 2 and kw == 2 and sh == 2 and sw == 2 and ph == 0 and pw == 0
     inside = 2 * out.shape[1] <= x.shape[1] and 2 * out.shape[2] <= x.shape[2]
     simple = halves and inside and dh == 1 and dw == 1
-    for n in prange(x.shape[0]):
+    # some planes at once: to call a piece takes as long as a small one
+    step = rows_a_piece(x.shape[1] * x.shape[2], _PIECE)
+    for p in prange(count_pieces(x.shape[0], step)):
+        s, e = piece_bounds(p, step, x.shape[0])
         if simple:
-            _max_of_four(x[n], out[n], argmax[n])
+            _max_of_four(x[s:e], out[s:e], argmax[s:e])
         else:
-            _max_windows(x[n], kh, kw, sh, sw, ph, pw, dh, dw, out[n], argmax[n])
+            for n in range(s, e):
+                _max_windows(x[n], kh, kw, sh, sw, ph, pw, dh, dw, out[n], argmax[n])
 
 
-def max_pool_backward_ref(dout, argmax, dx):
+def max_pool_backward_ref(dout, argmax, quads, dx):
     starts = np.arange(len(dx))[:, None, None] * (dx.shape[1] * dx.shape[2])
     places = (argmax + starts).reshape(argmax.size)
     dx[:] = np.bincount(places, dout.reshape(dout.size), minlength=dx.size).reshape(dx.shape)
@@ -137,12 +149,47 @@ def _scatter(dout, argmax, dx):
         dx[np.uint32(argmax[t])] += dout[t]
 
 
+@piece
+def _scatter_to_four(dout, argmax, dx):
+    """Of windows of 2 x 2, side by side, by vectors; an odd row or column behind them is 0."""
+    width, rows, count, half = dx.shape[2], dout.shape[1], dout.shape[2], 32 // dx.itemsize
+    source, places, target = dout.reshape(dout.size), argmax.reshape(dout.size), dx.reshape(dx.size)
+    inside, around = rows * count, dx.shape[1] * width
+    for n in range(dx.shape[0]):
+        plane = target[n * around : (n + 1) * around]
+        o, t, come = 0, 0, n * inside
+        while o < rows:
+            a, s, many = 2 * o * width + 2 * t, come + o * count + t, min(half, count - t)
+            o, t = _following(o, t + half, count)
+            b, s_2, more = 2 * o * width + 2 * t, come + o * count + t, min(half, count - t)
+            if o < rows:
+                o, t = _following(o, t + half, count)
+            else:
+                b, s_2, more = a, s, 0
+            back_to_four(source, places, s, s_2, many, more, width, plane, a, b)
+        if 2 * count < width:
+            for h in range(2 * rows):
+                for w in range(h * width + 2 * count, (h + 1) * width):
+                    plane[w] = 0
+        for w in range(2 * rows * width, around):
+            plane[w] = 0
+
+
 @kernel(reference=max_pool_backward_ref, parallel=True, serial_below=60_000, size_of="dx")
-def max_pool_backward(dout, argmax, dx):
-    """dout, argmax (N, OH, OW); dx (N, H, W).  dx = 0, then dx[n].flat[argmax] += dout[n]."""
+def max_pool_backward(dout, argmax, quads, dx):
+    """dout, argmax (N, OH, OW); dx (N, H, W).  dx = 0, then dx[n].flat[argmax] += dout[n].
+
+    quads: whether all windows are 2 x 2, side by side and inside; argmax is then in the window.
+    """
     inside, around = dout.shape[1] * dout.shape[2], dx.shape[1] * dx.shape[2]
-    for n in prange(dout.shape[0]):
-        _scatter(dout[n].reshape(inside), argmax[n].reshape(inside), dx[n].reshape(around))
+    step = rows_a_piece(around, _PIECE)
+    for p in prange(count_pieces(dx.shape[0], step)):
+        s, e = piece_bounds(p, step, dx.shape[0])
+        if quads:
+            _scatter_to_four(dout[s:e], argmax[s:e], dx[s:e])
+        else:
+            for n in range(s, e):
+                _scatter(dout[n].reshape(inside), argmax[n].reshape(inside), dx[n].reshape(around))
 
 
 def avg_pool_forward_ref(x, top, bottom, left, right, height, width, out):

@@ -51,15 +51,17 @@ class MaxPool(Op):
         return out, (argmax, x.shape)
 
     @staticmethod
-    def backward(dout, saved, needs, **_):
+    def backward(dout, saved, needs, *, kernel, stride, padding, dilation, **_):
         argmax, shape = saved
         if not isinstance(dout, np.ndarray):
             return (dout.add_flat(flat_places(_math.values(argmax), shape), shape),)
         planes = math.prod(shape[:2])
         dx = empty((planes, *two(shape[2:])), dout.dtype)
         windows = (planes, *two(argmax.shape[2:]))
+        quads = (*two(kernel), *geometry(stride, padding, dilation)) == (2, 2, 2, 2, 0, 0, 1, 1)
+        quads = quads and 2 * windows[1] <= dx.shape[1] and 2 * windows[2] <= dx.shape[2]
         run = _math.suited(kernels.max_pool_backward, dx)
-        run(np.ascontiguousarray(dout).reshape(windows), argmax.reshape(windows), dx)
+        run(np.ascontiguousarray(dout).reshape(windows), argmax.reshape(windows), quads, dx)
         return (dx.reshape(shape),)
 
     @classmethod

@@ -203,6 +203,7 @@ def few_weight(rng, dtype):
         yield KernelCase([normal(rng, x, dtype), *found, stride], outputs=outputs, note=note)
 
 
+QUADS = (2, 2, 2, 2, 0, 0, 1, 1)
 # (planes, axes, output's axes, (kh, kw, sh, sw, ph, pw, dh, dw))
 POOLS = (
     (0, (2, 2), (1, 1), (2, 2, 2, 2, 0, 0, 1, 1)),
@@ -212,7 +213,10 @@ POOLS = (
     (2, (6, 7), (3, 2), (2, 3, 2, 3, 1, 1, 3, 2)),
     (2, (5, 5), (3, 3), (2, 2, 2, 2, 0, 0, 1, 1)),  # the last windows are cut
     (301, (14, 18), (7, 9), (2, 2, 2, 2, 0, 0, 1, 1)),
+    (2, (7, 67), (3, 33), (2, 2, 2, 2, 0, 0, 1, 1)),  # three vectors, the last one of one window
     (40, (28, 31), (14, 15), (3, 3, 2, 2, 1, 0, 1, 1)),
+    (2, (8, 70), (3, 24), (3, 3, 3, 3, 1, 1, 1, 1)),
+    (2, (8, 90), (2, 22), (3, 2, 4, 4, 0, 0, 1, 1)),
 )
 
 
@@ -231,10 +235,16 @@ def max_pool_forward(rng, dtype):
 
 
 def max_pool_backward(rng, dtype):
-    for planes, axes, size, _ in POOLS:
+    for planes, axes, size, numbers in POOLS:
         dout = normal(rng, (planes, *size), dtype)
         places = rng.integers(0, np.prod(axes), dout.shape).astype(np.int32)
-        yield KernelCase([dout, places], outputs=[np.empty((planes, *axes), dtype)])
+        dx = np.empty((planes, *axes), dtype)
+        yield KernelCase([dout, places, False], outputs=[dx])
+        if numbers == QUADS and 2 * size[0] <= axes[0] and 2 * size[1] <= axes[1]:
+            up, left = rng.integers(0, 2, (2, *dout.shape))
+            rows, across = (2 * np.arange(n) for n in size)
+            places = (rows[:, None] + up) * axes[1] + across + left
+            yield KernelCase([dout, places.astype(np.int32), True], outputs=[dx])
 
 
 def _means():
