@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl._tensor import Node, Pick, Tensor, _mode, observers, recorders
-from minidl.dtypes import get_default_dtype, result_dtype
+from minidl.dtypes import float32, float64, get_default_dtype, result_dtype
 from minidl.ops import elementwise as ew
 from minidl.ops._op import Op
 from minidl.ops.shape import Cast
@@ -62,15 +62,17 @@ def apply2(op: type[Op], x: Any, y: Any) -> Tensor:
         refresh(x)
     if yt and y.origin is not None:
         refresh(y)
+    a, b = x.array if xt else x, y.array if yt else y
+    dtype = a.dtype if xt else None
     if not (
-        xt
-        and x.array.dtype.kind == "f"
-        and (x.array.dtype is y.array.dtype if yt else type(y) is float or type(y) is int)
+        (dtype is float32 or dtype is float64)
+        and (dtype is b.dtype if yt else type(b) is float or type(b) is int)
     ):
         x, y = promoted(op, x, y)
         xt, yt = isinstance(x, Tensor), isinstance(y, Tensor)
+        a, b = x.array if xt else x, y.array if yt else y
     try:
-        array, saved = op.forward(x.array if xt else x, y.array if yt else y)
+        array, saved = op.forward(a, b)
     except ValueError as error:
         raise explained(op, (x, y), error) from None
     out = Tensor(array if type(array) is _ndarray else np.asarray(array))

@@ -220,8 +220,11 @@ def _walk(
                 if node.op is Pick:
                     _gather(node, part)
                     continue
-                saved = node.saved
-                if saved is None or create_graph or node.settings is not None or node.cells:
+                saved, cells = node.saved, node.cells
+                if (
+                    saved is None or create_graph or node.settings is not None
+                    or (cells and (len(cells) > 1 or cells[0][0] != node.version))
+                ):  # fmt: skip
                     parts = _step(node, part, keep, create_graph)
                 else:  # the same, for the simplest case, without a call
                     if not keep:
@@ -271,17 +274,20 @@ def _start(root: Tensor, gradient: Any, create_graph: bool) -> Any:
 
 
 def _reachable(roots: Sequence[Tensor], stop: Any) -> list[Node]:
-    stack = [root.node for root in roots if root.node is not None]
-    seen = set(stack)
+    """All nodes behind the roots, the youngest first."""
+    stack = list({root.node: None for root in roots if root.node is not None})
+    seen, found = set(stack), []
     while stack:
         node = stack.pop()
+        found.append(node)  # a chain is found in order, and then costs no sorting
         if stop and id(node) in stop:
             continue
         for parent in node.parents:
             if type(parent) is Node and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
-    return sorted(seen, key=_by_age, reverse=True)
+    found.sort(key=_by_age, reverse=True)
+    return found
 
 
 def _give(target: Any, part: Any, found: dict[int, list[Any]]) -> None:

@@ -145,4 +145,4 @@ def sum_to(gradient: Any, shape: tuple[int, ...]) -> Any:
 
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of what an op saved: an array, a Python scalar, or a shape left in its place."""
-    return x if type(x) is tuple else getattr(x, "shape", ())
+    return x.shape if type(x) is np.ndarray else x if type(x) is tuple else getattr(x, "shape", ())
