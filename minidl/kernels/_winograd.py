@@ -29,7 +29,7 @@ POINTS = {
 }
 """The finite points, by n."""
 
-WINOGRAD_SIZES = ((4, 3), (5, 4), (6, 2), (6, 4), (6, 5))
+WINOGRAD_SIZES = ((4, 3), (5, 4), (6, 2), (6, 4))
 """The n and m that there are."""
 
 
@@ -239,9 +239,7 @@ from_4_3: Any = _square(_out(4, 3))
 from_5_4: Any = _square(_out(5, 4))
 from_6_2: Any = _square(_out(6, 2))
 from_6_4: Any = _square(_out(6, 4))
-from_6_5: Any = _square(_out(6, 5))
 dout_4_3: Any = _square(_out(4, 3).T)  # of dout, for the gradient in the weight
 dout_5_4: Any = _square(_out(5, 4).T)
 dout_6_2: Any = _square(_out(6, 2).T)
 dout_6_4: Any = _square(_out(6, 4).T)
-dout_6_5: Any = _square(_out(6, 5).T)

@@ -1,12 +1,13 @@
 """Sums and affine maps by channel: what batch, group and instance normalisation are made of.
 
-All take arrays (N, C, L): N samples, C channels, L places. Each goes once over its arrays. A piece
-holds whole planes (n, c); where L is 1 it holds whole samples, and the loop runs along channels.
+All take arrays (N, C, L): N samples, C channels, L places. Each goes once over its arrays. They are
+cut into rows: planes (n, c), or where L is 1 samples, so that the loop runs along channels. Sums
+are first those of a plane, or of a piece's samples, in an array (·, C), and then added in order.
 """
 
 import numpy as np
 
-from minidl.kernels._jit import kernel, piece, prange
+from minidl.kernels._jit import helper, kernel, piece, prange
 from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds, rows_a_piece
 
 _PIECE = 16_384  # elements
@@ -25,28 +26,56 @@ def channel_moments_ref(x, mean, var):
     var[:] = np.square(x - _by_channel(middle)).sum(axis=(0, 2)) / count
 
 
-@piece(fastmath=_SUMS)
-def _moments_of_samples(x, pivot, sums, squares):
-    sums[:] = 0.0
-    squares[:] = 0.0
-    for n in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            moved = x[n, c] - pivot[c]
-            sums[c] += moved
-            squares[c] += moved * moved
+@helper
+def _rows(x):
+    """(rows, their length, rows of a piece) that x (N, C, L) is cut into."""
+    batch, channels, length = x.shape
+    if length == 1:
+        return batch, channels, rows_a_piece(channels, _PIECE)
+    return batch * channels, length, rows_a_piece(length, _PIECE)
+
+
+@helper
+def _lines(x, pieces):
+    """How many sums a channel has at first."""
+    return pieces if x.shape[2] == 1 else x.shape[0]
+
+
+@piece
+def _add_lines(part, sums):
+    """sums (n, C) = part (n, ·, C), added in order."""
+    for k in range(sums.shape[0]):
+        for c in range(sums.shape[1]):
+            sums[k, c] = 0.0
+        for n in range(part.shape[1]):
+            for c in range(sums.shape[1]):
+                sums[k, c] += part[k, n, c]
 
 
 @piece(fastmath=_SUMS)
-def _moments_of_planes(x, first, channels, pivot, sums, squares):
-    for i in range(x.shape[0]):
-        shift = pivot[(first + i) % channels]
+def _moments_piece(x, p, s, e, pivot, part):
+    batch, channels, length = x.shape
+    if length == 1:
+        rows, sums, squares = x.reshape(batch, channels)[s:e], part[0, p], part[1, p]
+        for c in range(channels):
+            sums[c] = 0.0
+            squares[c] = 0.0
+        for n in range(rows.shape[0]):
+            for c in range(channels):
+                moved = rows[n, c] - pivot[c]
+                sums[c] += moved
+                squares[c] += moved * moved
+        return
+    planes, each = x.reshape(batch * channels, length)[s:e], part.reshape(2, batch * channels)
+    for i in range(planes.shape[0]):
+        row, shift = planes[i], pivot[(s + i) % channels]
         total, square = 0.0, 0.0
-        for k in range(x.shape[1]):
-            moved = x[i, k] - shift
+        for k in range(row.size):
+            moved = row[k] - shift
             total += moved
             square += moved * moved
-        sums[i] = total
-        squares[i] = square
+        each[0, s + i] = total
+        each[1, s + i] = square
 
 
 @kernel(reference=channel_moments_ref, parallel=True, serial_below=65_536)
@@ -59,33 +88,18 @@ def channel_moments(x, mean, var):
     """
     batch, channels, length = x.shape
     pivot = np.zeros(channels, np.float64)
-    if batch * length > 0:
+    if x.size > 0:
         for c in range(channels):
             if np.isfinite(x[0, c, 0]):
                 pivot[c] = x[0, c, 0]
-    sums = np.zeros((2, channels), np.float64)
-    if length == 1:
-        rows = x.reshape(batch, channels)
-        step = rows_a_piece(channels, _PIECE)
-        pieces = count_pieces(batch, step)
-        part = np.empty((pieces, 2, channels), np.float64)
-        for p in prange(pieces):
-            s, e = piece_bounds(p, step, batch)
-            _moments_of_samples(rows[s:e], pivot, part[p, 0], part[p, 1])
-        for p in range(pieces):
-            for c in range(channels):
-                sums[0, c] += part[p, 0, c]
-                sums[1, c] += part[p, 1, c]
-    else:
-        planes = x.reshape(batch * channels, length)
-        step = rows_a_piece(length, _PIECE)
-        each = np.empty((2, batch * channels), np.float64)
-        for p in prange(count_pieces(batch * channels, step)):
-            s, e = piece_bounds(p, step, batch * channels)
-            _moments_of_planes(planes[s:e], s, channels, pivot, each[0, s:e], each[1, s:e])
-        for i in range(batch * channels):
-            sums[0, i % channels] += each[0, i]
-            sums[1, i % channels] += each[1, i]
+    rows, _, step = _rows(x)
+    pieces = count_pieces(rows, step)
+    part = np.empty((2, _lines(x, pieces), channels), np.float64)
+    for p in prange(pieces):
+        s, e = piece_bounds(p, step, rows)
+        _moments_piece(x, p, s, e, pivot, part)
+    sums = np.empty((2, channels), np.float64)
+    _add_lines(part, sums)
     count = max(1, batch * length)
     for c in range(channels):
         moved = sums[0, c] / count
@@ -99,37 +113,29 @@ def channel_affine_ref(x, centre, scale, shift, y):
 
 
 @piece
-def _affine_of_samples(x, centre, scale, shift, y):
-    for n in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            y[n, c] = (x[n, c] - centre[c]) * scale[c] + shift[c]
-
-
-@piece
-def _affine_of_planes(x, first, channels, centre, scale, shift, y):
-    for i in range(x.shape[0]):
-        c = (first + i) % channels
-        middle, factor, add = centre[c], scale[c], shift[c]
-        for k in range(x.shape[1]):
-            y[i, k] = (x[i, k] - middle) * factor + add
+def _affine_piece(x, s, e, centre, scale, shift, y):
+    rows, length, _ = _rows(x)
+    source, target = x.reshape(rows, length)[s:e], y.reshape(rows, length)[s:e]
+    by_plane, channels = x.shape[2] != 1, x.shape[1]
+    for i in range(source.shape[0]):
+        row, out = source[i], target[i]
+        if by_plane:
+            c = (s + i) % channels
+            middle, factor, add = centre[c], scale[c], shift[c]
+            for k in range(row.size):
+                out[k] = (row[k] - middle) * factor + add
+        else:
+            for c in range(row.size):
+                out[c] = (row[c] - centre[c]) * scale[c] + shift[c]
 
 
 @kernel(reference=channel_affine_ref, parallel=True, serial_below=131_072)
 def channel_affine(x, centre, scale, shift, y):
     """x, y (N, C, L); centre, scale, shift (C,).  y = (x - centre) scale + shift, by channel."""
-    batch, channels, length = x.shape
-    if length == 1:
-        rows, out = x.reshape(batch, channels), y.reshape(batch, channels)
-        step = rows_a_piece(channels, _PIECE)
-        for p in prange(count_pieces(batch, step)):
-            s, e = piece_bounds(p, step, batch)
-            _affine_of_samples(rows[s:e], centre, scale, shift, out[s:e])
-    else:
-        planes, filled = x.reshape(batch * channels, length), y.reshape(batch * channels, length)
-        step = rows_a_piece(length, _PIECE)
-        for p in prange(count_pieces(batch * channels, step)):
-            s, e = piece_bounds(p, step, batch * channels)
-            _affine_of_planes(planes[s:e], s, channels, centre, scale, shift, filled[s:e])
+    rows, _, step = _rows(x)
+    for p in prange(count_pieces(rows, step)):
+        s, e = piece_bounds(p, step, rows)
+        _affine_piece(x, s, e, centre, scale, shift, y)
 
 
 @QUIET
@@ -156,12 +162,10 @@ def channel_totals(x, total):
     for p in prange(count_pieces(batch * channels, step)):
         s, e = piece_bounds(p, step, batch * channels)
         _totals_of_planes(planes[s:e], each[s:e])
-    sums = np.zeros(channels, np.float64)
-    for n in range(batch):
-        for c in range(channels):
-            sums[c] += each[n * channels + c]
+    sums = np.empty((1, channels), np.float64)
+    _add_lines(each.reshape(1, batch, channels), sums)
     for c in range(channels):
-        total[c] = sums[c]
+        total[c] = sums[0, c]
 
 
 @QUIET
@@ -171,56 +175,42 @@ def channel_sums_ref(dy, x, centre, sum_dy, sum_dyx):
 
 
 @piece(fastmath=_SUMS)
-def _sums_of_samples(dy, x, centre, sums, products):
-    sums[:] = 0.0
-    products[:] = 0.0
-    for n in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            sums[c] += dy[n, c]
-            products[c] += dy[n, c] * (x[n, c] - centre[c])
-
-
-@piece(fastmath=_SUMS)
-def _sums_of_planes(dy, x, first, channels, centre, sums, products):
-    for i in range(x.shape[0]):
-        middle = centre[(first + i) % channels]
+def _sums_piece(dy, x, p, s, e, centre, part):
+    batch, channels, length = x.shape
+    if length == 1:
+        rows, above = x.reshape(batch, channels)[s:e], dy.reshape(batch, channels)[s:e]
+        sums, products = part[0, p], part[1, p]
+        for c in range(channels):
+            sums[c] = 0.0
+            products[c] = 0.0
+        for n in range(rows.shape[0]):
+            for c in range(channels):
+                sums[c] += above[n, c]
+                products[c] += above[n, c] * (rows[n, c] - centre[c])
+        return
+    planes = x.reshape(batch * channels, length)[s:e]
+    over, each = dy.reshape(batch * channels, length)[s:e], part.reshape(2, batch * channels)
+    for i in range(planes.shape[0]):
+        row, above, middle = planes[i], over[i], centre[(s + i) % channels]
         total, product = 0.0, 0.0
-        for k in range(x.shape[1]):
-            total += dy[i, k]
-            product += dy[i, k] * (x[i, k] - middle)
-        sums[i] = total
-        products[i] = product
+        for k in range(row.size):
+            total += above[k]
+            product += above[k] * (row[k] - middle)
+        each[0, s + i] = total
+        each[1, s + i] = product
 
 
 @kernel(reference=channel_sums_ref, parallel=True, serial_below=65_536)
 def channel_sums(dy, x, centre, sum_dy, sum_dyx):
     """dy, x (N, C, L); centre, sum_dy, sum_dyx (C,).  Sums of dy and of dy (x - centre)."""
-    batch, channels, length = x.shape
-    sums = np.zeros((2, channels), np.float64)
-    if length == 1:
-        rows, above = x.reshape(batch, channels), dy.reshape(batch, channels)
-        step = rows_a_piece(channels, _PIECE)
-        pieces = count_pieces(batch, step)
-        part = np.empty((pieces, 2, channels), np.float64)
-        for p in prange(pieces):
-            s, e = piece_bounds(p, step, batch)
-            _sums_of_samples(above[s:e], rows[s:e], centre, part[p, 0], part[p, 1])
-        for p in range(pieces):
-            for c in range(channels):
-                sums[0, c] += part[p, 0, c]
-                sums[1, c] += part[p, 1, c]
-    else:
-        planes, over = x.reshape(batch * channels, length), dy.reshape(batch * channels, length)
-        step = rows_a_piece(length, _PIECE)
-        each = np.empty((2, batch * channels), np.float64)
-        for p in prange(count_pieces(batch * channels, step)):
-            s, e = piece_bounds(p, step, batch * channels)
-            _sums_of_planes(
-                over[s:e], planes[s:e], s, channels, centre, each[0, s:e], each[1, s:e]
-            )
-        for i in range(batch * channels):
-            sums[0, i % channels] += each[0, i]
-            sums[1, i % channels] += each[1, i]
+    rows, _, step = _rows(x)
+    pieces, channels = count_pieces(rows, step), x.shape[1]
+    part = np.empty((2, _lines(x, pieces), channels), np.float64)
+    for p in prange(pieces):
+        s, e = piece_bounds(p, step, rows)
+        _sums_piece(dy, x, p, s, e, centre, part)
+    sums = np.empty((2, channels), np.float64)
+    _add_lines(part, sums)
     for c in range(channels):
         sum_dy[c] = sums[0, c]
         sum_dyx[c] = sums[1, c]
@@ -232,38 +222,27 @@ def channel_combine_ref(dy, x, centre, of_dy, of_x, shift, dx):
 
 
 @piece
-def _combine_samples(dy, x, centre, of_dy, of_x, shift, dx):
-    for n in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            dx[n, c] = dy[n, c] * of_dy[c] + ((x[n, c] - centre[c]) * of_x[c] + shift[c])
-
-
-@piece
-def _combine_planes(dy, x, first, channels, centre, of_dy, of_x, shift, dx):
-    for i in range(x.shape[0]):
-        c = (first + i) % channels
-        middle, above, own, add = centre[c], of_dy[c], of_x[c], shift[c]
-        for k in range(x.shape[1]):
-            dx[i, k] = dy[i, k] * above + ((x[i, k] - middle) * own + add)
+def _combine_piece(dy, x, s, e, centre, of_dy, of_x, shift, dx):
+    rows, length, _ = _rows(x)
+    source, above = x.reshape(rows, length)[s:e], dy.reshape(rows, length)[s:e]
+    target = dx.reshape(rows, length)[s:e]
+    by_plane, channels = x.shape[2] != 1, x.shape[1]
+    for i in range(source.shape[0]):
+        row, over, out = source[i], above[i], target[i]
+        if by_plane:
+            c = (s + i) % channels
+            middle, factor, own, add = centre[c], of_dy[c], of_x[c], shift[c]
+            for k in range(row.size):
+                out[k] = over[k] * factor + ((row[k] - middle) * own + add)
+        else:
+            for c in range(row.size):
+                out[c] = over[c] * of_dy[c] + ((row[c] - centre[c]) * of_x[c] + shift[c])
 
 
 @kernel(reference=channel_combine_ref, parallel=True, serial_below=131_072)
 def channel_combine(dy, x, centre, of_dy, of_x, shift, dx):
     """dy, x, dx (N, C, L), the rest (C,).  dx = of_dy dy + of_x (x - centre) + shift."""
-    batch, channels, length = x.shape
-    if length == 1:
-        rows, above = x.reshape(batch, channels), dy.reshape(batch, channels)
-        out = dx.reshape(batch, channels)
-        step = rows_a_piece(channels, _PIECE)
-        for p in prange(count_pieces(batch, step)):
-            s, e = piece_bounds(p, step, batch)
-            _combine_samples(above[s:e], rows[s:e], centre, of_dy, of_x, shift, out[s:e])
-    else:
-        planes, over = x.reshape(batch * channels, length), dy.reshape(batch * channels, length)
-        filled = dx.reshape(batch * channels, length)
-        step = rows_a_piece(length, _PIECE)
-        for p in prange(count_pieces(batch * channels, step)):
-            s, e = piece_bounds(p, step, batch * channels)
-            _combine_planes(
-                over[s:e], planes[s:e], s, channels, centre, of_dy, of_x, shift, filled[s:e]
-            )
+    rows, _, step = _rows(x)
+    for p in prange(count_pieces(rows, step)):
+        s, e = piece_bounds(p, step, rows)
+        _combine_piece(dy, x, s, e, centre, of_dy, of_x, shift, dx)

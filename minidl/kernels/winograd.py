@@ -23,12 +23,10 @@ from minidl.kernels._winograd import (
     dout_5_4,
     dout_6_2,
     dout_6_4,
-    dout_6_5,
     from_4_3,
     from_5_4,
     from_6_2,
     from_6_4,
-    from_6_5,
     gather_lanes,
     into_4,
     into_5,
@@ -71,6 +69,14 @@ def _room(size, x):
     return whole[skip : skip + size]
 
 
+@helper
+def _zeros(size, x):
+    """The same, of zeros."""
+    whole = np.zeros(size + 64 // x.itemsize, x.dtype)
+    skip = -whole.ctypes.data % 64 // x.itemsize
+    return whole[skip : skip + size]
+
+
 @piece
 def _turn_rows(x, b, first, top, left, height, width, padded):
     """padded (height, width, lanes), flat: a vector's channels, from (top, left) of image b on.
@@ -103,8 +109,7 @@ def _points_of(x, block, begin, step, sizes, across, pitch, squares):
     rows, target = block[3] - block[2], squares.reshape(squares.size)
     height, width = rows * outputs + side - outputs, across * outputs + side - outputs
     height, width = height * step, width * step
-    padded = _room((height * width + lanes) * lanes, x)
-    padded[:] = 0
+    padded = _zeros((height * width + lanes) * lanes, x)
     for first in range(0, x.shape[1], lanes):
         many, place = min(lanes, x.shape[1] - first), first * step * step
         for b in range(block[0], block[1]):
@@ -186,10 +191,8 @@ def _outputs_of(sums, block, step, sizes, across, pitch, bias, corner, out):
                             from_5_4(source, come, 5 * pitch, pitch, plane, go, row, column)
                         elif outputs == 2:
                             from_6_2(source, come, 6 * pitch, pitch, plane, go, row, column)
-                        elif outputs == 4:
-                            from_6_4(source, come, 6 * pitch, pitch, plane, go, row, column)
                         else:
-                            from_6_5(source, come, 6 * pitch, pitch, plane, go, row, column)
+                            from_6_4(source, come, 6 * pitch, pitch, plane, go, row, column)
             begin = ((b * out.shape[1] + first) * height + max(0, top)) * width
             runs, length = (1, high * width) if one else (high, width)
             for h in range(runs):
@@ -305,8 +308,7 @@ def _points_of_dout(dout, block, first, sizes, across, ours):
     lanes, stride = 64 // dout.itemsize, ours.shape[1]
     target, rows = ours.reshape(ours.size), block[3] - block[2]
     height, width = rows * outputs, across * outputs
-    padded = _room((height * width + lanes) * lanes, dout)
-    padded[:] = 0
+    padded = _zeros((height * width + lanes) * lanes, dout)
     for half in range(2):
         if first + half * lanes >= dout.shape[1]:  # there stands the panel before
             for n in range(ours.shape[0]):
@@ -329,10 +331,8 @@ def _points_of_dout(dout, block, first, sizes, across, ours):
                         dout_5_4(padded, s, row, lanes, target, place, 5 * pitch, pitch)
                     elif outputs == 2:
                         dout_6_2(padded, s, row, lanes, target, place, 6 * pitch, pitch)
-                    elif outputs == 4:
-                        dout_6_4(padded, s, row, lanes, target, place, 6 * pitch, pitch)
                     else:
-                        dout_6_5(padded, s, row, lanes, target, place, 6 * pitch, pitch)
+                        dout_6_4(padded, s, row, lanes, target, place, 6 * pitch, pitch)
                     place += stride
 
 
