@@ -53,29 +53,28 @@ def _add_lines(part, sums):
 
 
 @piece(fastmath=_SUMS)
-def _moments_piece(x, p, s, e, pivot, part):
-    batch, channels, length = x.shape
-    if length == 1:
-        rows, sums, squares = x.reshape(batch, channels)[s:e], part[0, p], part[1, p]
-        for c in range(channels):
-            sums[c] = 0.0
-            squares[c] = 0.0
-        for n in range(rows.shape[0]):
-            for c in range(channels):
-                moved = rows[n, c] - pivot[c]
-                sums[c] += moved
-                squares[c] += moved * moved
-        return
-    planes, each = x.reshape(batch * channels, length)[s:e], part.reshape(2, batch * channels)
-    for i in range(planes.shape[0]):
-        row, shift = planes[i], pivot[(s + i) % channels]
+def _moments_of_samples(x, pivot, sums, squares):
+    for c in range(sums.size):
+        sums[c] = 0.0
+        squares[c] = 0.0
+    for n in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            moved = x[n, c] - pivot[c]
+            sums[c] += moved
+            squares[c] += moved * moved
+
+
+@piece(fastmath=_SUMS)
+def _moments_of_planes(x, first, channels, pivot, sums, squares):
+    for i in range(x.shape[0]):
+        shift = pivot[(first + i) % channels]
         total, square = 0.0, 0.0
-        for k in range(row.size):
-            moved = row[k] - shift
+        for k in range(x.shape[1]):
+            moved = x[i, k] - shift
             total += moved
             square += moved * moved
-        each[0, s + i] = total
-        each[1, s + i] = square
+        sums[i] = total
+        squares[i] = square
 
 
 @kernel(reference=channel_moments_ref, parallel=True, serial_below=65_536)
@@ -92,12 +91,16 @@ def channel_moments(x, mean, var):
         for c in range(channels):
             if np.isfinite(x[0, c, 0]):
                 pivot[c] = x[0, c, 0]
-    rows, _, step = _rows(x)
-    pieces = count_pieces(rows, step)
+    rows, size, step = _rows(x)
+    flat, pieces = x.reshape(rows, size), count_pieces(rows, step)
     part = np.empty((2, _lines(x, pieces), channels), np.float64)
+    each = part.reshape(2, part.size // 2)
     for p in prange(pieces):
         s, e = piece_bounds(p, step, rows)
-        _moments_piece(x, p, s, e, pivot, part)
+        if length == 1:
+            _moments_of_samples(flat[s:e], pivot, part[0, p], part[1, p])
+        else:
+            _moments_of_planes(flat[s:e], s, channels, pivot, each[0, s:e], each[1, s:e])
     sums = np.empty((2, channels), np.float64)
     _add_lines(part, sums)
     count = max(1, batch * length)
@@ -175,40 +178,44 @@ def channel_sums_ref(dy, x, centre, sum_dy, sum_dyx):
 
 
 @piece(fastmath=_SUMS)
-def _sums_piece(dy, x, p, s, e, centre, part):
-    batch, channels, length = x.shape
-    if length == 1:
-        rows, above = x.reshape(batch, channels)[s:e], dy.reshape(batch, channels)[s:e]
-        sums, products = part[0, p], part[1, p]
-        for c in range(channels):
-            sums[c] = 0.0
-            products[c] = 0.0
-        for n in range(rows.shape[0]):
-            for c in range(channels):
-                sums[c] += above[n, c]
-                products[c] += above[n, c] * (rows[n, c] - centre[c])
-        return
-    planes = x.reshape(batch * channels, length)[s:e]
-    over, each = dy.reshape(batch * channels, length)[s:e], part.reshape(2, batch * channels)
-    for i in range(planes.shape[0]):
-        row, above, middle = planes[i], over[i], centre[(s + i) % channels]
+def _sums_of_samples(dy, x, centre, sums, products):
+    for c in range(sums.size):
+        sums[c] = 0.0
+        products[c] = 0.0
+    for n in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            sums[c] += dy[n, c]
+            products[c] += dy[n, c] * (x[n, c] - centre[c])
+
+
+@piece(fastmath=_SUMS)
+def _sums_of_planes(dy, x, first, channels, centre, sums, products):
+    for i in range(x.shape[0]):
+        middle = centre[(first + i) % channels]
         total, product = 0.0, 0.0
-        for k in range(row.size):
-            total += above[k]
-            product += above[k] * (row[k] - middle)
-        each[0, s + i] = total
-        each[1, s + i] = product
+        for k in range(x.shape[1]):
+            total += dy[i, k]
+            product += dy[i, k] * (x[i, k] - middle)
+        sums[i] = total
+        products[i] = product
 
 
 @kernel(reference=channel_sums_ref, parallel=True, serial_below=65_536)
 def channel_sums(dy, x, centre, sum_dy, sum_dyx):
     """dy, x (N, C, L); centre, sum_dy, sum_dyx (C,).  Sums of dy and of dy (x - centre)."""
-    rows, _, step = _rows(x)
+    rows, size, step = _rows(x)
+    flat, over = x.reshape(rows, size), dy.reshape(rows, size)
     pieces, channels = count_pieces(rows, step), x.shape[1]
     part = np.empty((2, _lines(x, pieces), channels), np.float64)
+    each = part.reshape(2, part.size // 2)
     for p in prange(pieces):
         s, e = piece_bounds(p, step, rows)
-        _sums_piece(dy, x, p, s, e, centre, part)
+        if x.shape[2] == 1:
+            _sums_of_samples(over[s:e], flat[s:e], centre, part[0, p], part[1, p])
+        else:
+            _sums_of_planes(
+                over[s:e], flat[s:e], s, channels, centre, each[0, s:e], each[1, s:e]
+            )
     sums = np.empty((2, channels), np.float64)
     _add_lines(part, sums)
     for c in range(channels):

@@ -77,7 +77,7 @@ def three(x, weight, bias, dout, step, padding):
 
 
 @pytest.mark.parametrize(("step", "kernel", "tiles"), [
-    (1, 3, (6, 4)), (1, 5, (6, 2)), (2, 4, (5, 4)), (2, 4, (4, 3)), (2, 4, (6, 5)), (2, 5, (6, 4)),
+    (1, 3, (6, 4)), (1, 5, (6, 2)), (2, 4, (5, 4)), (2, 4, (4, 3)), (2, 5, (6, 4)),
 ])  # fmt: skip
 def test_float32_errors_beside_the_direct_product(step, kernel, tiles, rng, monkeypatch):
     padding = (kernel - 1) // 2
@@ -126,7 +126,7 @@ def test_only_where_it_pays():
     assert tiles(weight=(64, 32, 3, 3), groups=2) is None
     # with step 2, of the tiles those that fit
     twice = (2, 2, 1, 1, 1, 1)
-    for side, chosen in ((6, (4, 3)), (7, (5, 4)), (8, (5, 4)), (5, (6, 5))):
+    for side, chosen in ((6, (4, 3)), (7, (5, 4)), (8, (5, 4)), (5, (4, 3))):
         assert tiles(weight=(64, 64, 4, 4), size=(side, side), geometry=twice) == chosen
     assert tiles(weight=(64, 64, 4, 4), size=(7, 14), geometry=(2, 1, 1, 1, 1, 1)) is None
     assert tiles(weight=(64, 64, 6, 6), size=(4, 4), geometry=(3, 3, 1, 1, 1, 1)) is None
