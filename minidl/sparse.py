@@ -104,6 +104,23 @@ def sum_by_row(rows: IntArray, values: Array) -> tuple[IntArray, Array]:
     return distinct.copy(), sums
 
 
+CLEARED_BY_CORES = 1 << 24
+"""Bytes of a table up to which all cores clear it as a kernel does, in the cache: one of 10 MB
+takes 350 µs with its sums instead of 450. One of 60 MB is cleared quicker past the cache, as the
+system does."""
+
+
+def table_of_sums(rows: IntArray, values: Array, shape: tuple[int, int]) -> Array:
+    """A table (V, D) with the sums of `sum_by_row` in its rows, and 0 elsewhere."""
+    if values.dtype == np.float16:
+        return RowSparse(rows, values, shape).to_dense()
+    clear = values.itemsize * shape[0] * shape[1] <= CLEARED_BY_CORES
+    table = np.empty(shape, values.dtype) if clear else np.zeros(shape, values.dtype)
+    distinct, order, starts = group_rows(rows)
+    kernels.segment_table(values, order, starts, distinct, int(clear), table)
+    return table
+
+
 def group_rows(rows: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """(distinct, order, starts): the distinct of `rows` (N,), ascending, (M,), and their places.
 

@@ -187,6 +187,7 @@ HOMES = {
         "group_ids",
         "scatter_add_rows",
         "segment_sum_rows",
+        "segment_table",
     ),
     "softmax": (
         "cross_entropy_backward",

@@ -131,23 +131,29 @@ def segment_sum_rows_ref(values, order, starts, out):
 
 
 @piece
+def _segment_sum(values, places, total, out):
+    """out (D,) = the sum of the values at `places`; total (D,), to work in."""
+    if places.size == 1:  # most ids of a batch come once
+        source = values[places[0]]
+        for d in range(out.size):
+            out[d] = source[d]
+        return
+    for d in range(total.size):
+        total[d] = 0.0
+    for i in range(places.size):
+        source = values[places[i]]
+        for d in range(total.size):
+            total[d] += source[d]
+    for d in range(total.size):
+        out[d] = total[d]
+
+
+@piece
 def _segment_sums(values, order, starts, first, out):
-    width = values.shape[1]
-    total = np.empty(width, np.float64)
+    total = np.empty(values.shape[1], np.float64)
     for j in range(out.shape[0]):
         s, e = starts[first + j], starts[first + j + 1]
-        if e - s == 1:  # most ids of a batch come once
-            source, target = values[order[s]], out[j]
-            for d in range(width):
-                target[d] = source[d]
-            continue
-        total[:] = 0.0
-        for i in range(s, e):
-            source = values[order[i]]
-            for d in range(width):
-                total[d] += source[d]
-        for d in range(width):
-            out[j, d] = total[d]
+        _segment_sum(values, order[s:e], total, out[j])
 
 
 @kernel(reference=segment_sum_rows_ref, parallel=True, serial_below=_SERIAL_BELOW)
@@ -160,3 +166,42 @@ def segment_sum_rows(values, order, starts, out):
     for p in prange(count_pieces(out.shape[0], step)):
         s, e = piece_bounds(p, step, out.shape[0])
         _segment_sums(values, order, starts, s, out[s:e])
+
+
+def segment_table_ref(values, order, starts, rows, clear, table):
+    if clear:
+        table[:] = 0
+    for j, row in enumerate(rows):
+        table[row] = values[order[starts[j] : starts[j + 1]]].sum(axis=0, dtype=np.float64)
+
+
+@piece
+def _sums_to_table(values, order, starts, rows, first, last, table):
+    """The rows whose values begin in `order` from first to last."""
+    total = np.empty(values.shape[1], np.float64)
+    for j in range(np.searchsorted(starts[: rows.size], first), rows.size):
+        if starts[j] >= last:
+            break
+        _segment_sum(values, order[starts[j] : starts[j + 1]], total, table[rows[j]])
+
+
+@piece
+def _clear(flat):
+    for i in range(flat.size):
+        flat[i] = 0
+
+
+@kernel(reference=segment_table_ref, parallel=True, serial_below=_SERIAL_BELOW, size_of="table")
+def segment_table(values, order, starts, rows, clear, table):
+    """table[rows[j]] = the sum that `segment_sum_rows` has at j; rows (m,), table (V, D).
+
+    The other rows become 0 if `clear` is 1, and stay as they are if it is 0.
+    """
+    flat = table.reshape(table.size)
+    for p in prange(count_pieces(flat.size, _PIECE) * clear):
+        s, e = piece_bounds(p, _PIECE, flat.size)
+        _clear(flat[s:e])
+    step = rows_a_piece(values.shape[1], _PIECE)
+    for p in prange(count_pieces(order.size, step)):  # equal parts of the values, not of the rows
+        s, e = piece_bounds(p, step, order.size)
+        _sums_to_table(values, order, starts, rows, s, e, table)

@@ -247,6 +247,18 @@ def segment_sum_rows(rng, dtype):
         yield KernelCase([normal(rng, (n, d), dtype), order, starts], outputs=[out])
 
 
+@case("segment_table")
+def segment_table(rng, dtype):
+    for n, d in ROWS:
+        ids = rng.integers(0, 1 + n // 2, n)
+        order = np.argsort(ids, kind="stable")
+        rows, starts = np.unique(ids[order], return_index=True)
+        inputs = [normal(rng, (n, d), dtype), order, np.append(starts, n).astype(np.int64), rows]
+        table = np.empty((2 + n, d), dtype)
+        yield KernelCase([*inputs, 1], outputs=[table])
+        yield KernelCase([*inputs, 0], state=[np.ones_like(table)])
+
+
 @case("topk_rows")
 def topk_rows(rng, dtype):
     for b, v, k in ((0, 5, 2), (1, 1, 1), (3, 9, 12), (301, 167, 10)):
