@@ -255,7 +255,9 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
             flat = out.reshape(outputs, -1)
             product(g.reshape(images, outputs).T, x.reshape(images, -1), out=flat)
         return out
-    how = _winograd.plan(x.shape, out.shape, size, geometry, groups) if _suits(x) else None
+    how = None
+    if _suits(x):
+        how = _winograd.plan(x.shape, out.shape, size, geometry, groups, "weight")
     if how:
         _winograd.gradient(x, g, how, out)
         return out
@@ -299,7 +301,7 @@ def _spread_plan(g: Array, weight, size, geometry: Geometry, groups: int):
     if (sh, sw) == (1, 1):
         around = (1, 1, weight[2] - 1 - ph, weight[3] - 1 - pw, dh, dw)
         shape = (weight[1], weight[0], *weight[2:])
-        return _winograd.plan(g.shape, shape, size, around, groups)
+        return _winograd.plan(g.shape, shape, size, around, groups, "turned")
     return _winograd.plan_spread(g.shape, weight, size, geometry, groups)
 
 

@@ -24,14 +24,23 @@ BLOCK = 250_000
 VECTOR = 90
 """What an element of a square of 64 bytes of channels takes to transform, in multiplications."""
 
-FILTER = 2_500
-"""The same of a filter."""
+FILTER = 170
+"""The same of a filter, for each of its taps."""
 
-DIRECT = 1.2
-"""What a multiplication of the direct product takes, its windows laid out, beside one of these."""
+LAID_OUT = 12
+"""Outputs in whose time the direct product lays out a window's number."""
 
-PUT = 100
-"""What the direct transposed convolution takes besides for each output."""
+PANEL = 1.2
+"""What a number and a panel of outputs take in a weight's gradient, in those for each output."""
+
+TURN = 90
+"""What it takes to turn a weight round, in multiplications; the tiles' filters are taken as is."""
+
+SPREAD, PUT = 1.2, 100
+"""What a multiplication, and an output, of the direct transposed convolution with steps take."""
+
+DIRECT = 1.0
+"""What a multiplication of the direct products takes beside one of these."""
 
 SUMS = 1 << 19
 """Elements of all sums of a weight's gradient that are formed at once, where 2 have not more."""
@@ -49,13 +58,22 @@ class Plan(NamedTuple):
     block: int  # tiles of a block
 
 
-def plan(x, weight, size, geometry, groups) -> Plan | None:
-    """Tiles for x (B, C, H, W) * weight (O, C/G, KH, KW) -> size (OH, OW), if they are quicker."""
+def plan(x, weight, size, geometry, groups, of: str = "out") -> Plan | None:
+    """Tiles for x (B, C, H, W) * weight (O, C/G, KH, KW) -> size (OH, OW), if they are quicker.
+
+    of: "out"; "turned", where weight has to be turned round; "weight", for the gradient in it.
+    """
     step = _step(weight, geometry, groups)
     if not step:
         return None
     begin = -geometry[2], -geometry[3]
-    direct = DIRECT * size[0] * size[1] * weight[0] * weight[1] * weight[2] ** 2
+    numbers = x[0] * size[0] * size[1] * weight[1] * weight[2] ** 2
+    if of == "weight":
+        direct = numbers * PANEL * 32 * -(-weight[0] // 32)
+    else:
+        direct = numbers * (weight[0] + LAID_OUT)
+    if of == "turned":
+        direct += TURN * weight[0] * weight[1] * weight[2] ** 2
     return _best(x[0], weight[:2], size, weight[2], (step, 1), begin, (0, 0), direct)
 
 
@@ -71,8 +89,8 @@ def plan_spread(g, weight, size, geometry, groups) -> Plan | None:
     count = tuple((n - 1 + p) // step - b + 1 for n, p, b in zip(size, padding, begin))
     corner = (padding[0] % step, padding[1] % step)
     start = (begin[0] - taps + 1, begin[1] - taps + 1)
-    direct = DIRECT * weight[0] * weight[2] ** 2 / step**2 + PUT
-    direct *= size[0] * size[1] * weight[1]
+    direct = SPREAD * weight[0] * weight[2] ** 2 / step**2 + PUT
+    direct *= g[0] * size[0] * size[1] * weight[1]
     return _best(g[0], weight[1::-1], count, weight[2], (1, step), start, corner, direct)
 
 
@@ -85,9 +103,9 @@ def _step(weight, geometry, groups) -> int:
 
 
 def _best(images, channels, size, kernel, steps, begin, corner, direct) -> Plan | None:
-    """The best plan for `size` positions; channels (O, C); direct: what else an image takes."""
+    """The best plan for `size` positions; channels (O, C); direct: what else it takes."""
     outputs, inputs = channels
-    best, least = None, images * direct
+    best, least = None, DIRECT * direct
     taps = -(-kernel // (steps[0] * steps[1]))
     depth, columns = steps[0] ** 2 * inputs, -(-steps[1] ** 2 * outputs // 32) * 32
     vectors = steps[0] ** 2 * -(-inputs // 16) + steps[1] ** 2 * -(-outputs // 16)
@@ -96,7 +114,7 @@ def _best(images, channels, size, kernel, steps, begin, corner, direct) -> Plan 
             continue
         rows, across = -(-size[0] // m), -(-size[1] // m)
         work = images * rows * across * side**2 * (depth * columns + VECTOR * vectors)
-        work += FILTER * outputs * inputs
+        work += FILTER * outputs * inputs * kernel**2
         if work < least:
             block = max(8, min(64, BLOCK // (side**2 * (depth + columns))))
             best = Plan((side, m), rows, across, steps, begin, corner, block)

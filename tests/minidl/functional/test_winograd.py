@@ -124,6 +124,10 @@ def test_only_where_it_pays():
     assert tiles(weight=(64, 64, 1, 1)) is None
     assert tiles(geometry=(1, 1, 2, 2, 2, 2)) is None
     assert tiles(weight=(64, 32, 3, 3), groups=2) is None
+    # the direct gradient in the weight computes a whole panel of outputs, however few there are
+    few = (16, 3, 33, 33), (8, 3, 3, 3), (33, 33), plain_, 1
+    assert _winograd.plan(*few) is None
+    assert _winograd.plan(*few, "weight").sizes == (6, 4)
     # with step 2, of the tiles those that fit
     twice = (2, 2, 1, 1, 1, 1)
     for side, chosen in ((6, (4, 3)), (7, (5, 4)), (8, (5, 4)), (5, (4, 3))):
