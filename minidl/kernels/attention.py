@@ -1,92 +1,102 @@
 """The softmax of attention on one block of logits, forward and backward, and its dropout.
 
-A block is a matrix: its rows are queries, its columns keys. Its products stand in
-`attention_heads`.
+A block is a matrix whose rows are keys and whose columns are queries, so that the sums of a softmax
+run down columns and LLVM works on a vector of queries at a time: a sum along a row of 50 takes as
+long as its exponentials. The block's products stand in `attention_heads`.
 
-Only the first `columns` columns are logits, the others are there to make K a multiple of STEP, so
-that no loop has a scalar tail. Under a causal mask row r sees its first `diagonal + r + 1`
-columns; without one the caller passes diagonal = K. What a row does not see may hold anything, and
-becomes 0.
+The first columns are queries, the others are there to make their number a multiple of STEP, so that
+no loop has a scalar tail. Under a causal mask row c is seen by column `c - diagonal` and those
+behind it; without one the caller passes diagonal = the number of rows. What a query does not see
+may hold anything, and becomes 0 from the last multiple of STEP before on.
 """
 
 import numpy as np
 
-from minidl.kernels._jit import kernel, piece
-from minidl.kernels._math import exp, from_order_key, order_key
+from minidl.kernels._jit import helper, kernel, piece
+from minidl.kernels._math import exp_below, log
 from minidl.kernels.random import _GOLDEN, _MIX1, _MIX2, _S27, _S30, _S31, _S40, _mix
 
 STEP = 32
 """Elements that LLVM's loop over a row takes at a time, in float32."""
 
 
-# A vector load that follows narrow stores to the same place waits for them (13 cycles), so what is
-# not seen is chosen away in registers, and not overwritten before the loops.
-@piece(fastmath=("contract", "reassoc"))  # reassoc: sums over a row become SIMD
-def _softmax_rows(diagonal, columns, s, top, total, shrink):
-    """One step of the online softmax of logits s (R, K); top, total, shrink (R,).
-
-    top is the maximum of each row's logits up to now (first -inf), total the sum of their
-    exponentials (first 0). s becomes exp(s - top), and shrink = exp(top before - top) is what sums
-    over earlier blocks must be multiplied by. A row with nothing but -inf gets zeros.
-    """
-    zero, low = s.dtype.type(0.0), s.dtype.type(-np.inf)
-    for r in range(s.shape[0]):
-        end = min(columns, max(0, diagonal + r + 1))
-        if end == 0:
-            for k in range(s.shape[1]):
-                s[r, k] = zero
-            shrink[r] = 1.0
-            continue
-        wide = min(s.shape[1], (end + STEP - 1) // STEP * STEP)
-        last = np.int32(end)  # as wide as a float32: the comparison needs no second vector
-        first = s[r, 0]
-        best = order_key(first)
-        for k in range(wide):
-            best = max(best, order_key(s[r, k] if np.int32(k) < last else first))
-        largest = from_order_key(max(best, order_key(top[r])))
-        shift = zero if largest == low else largest  # -inf - -inf would be NaN
-        part = zero
-        for k in range(wide):
-            e = exp(s[r, k] - shift)
-            e = e if np.int32(k) < last else zero
-            s[r, k] = e
-            part += e
-        for k in range(s.shape[1] - wide):
-            s[r, wide + k] = zero
-        if top[r] == low:
-            shrink[r] = zero
-            total[r] = part
-        else:
-            shrink[r] = exp(top[r] - shift)
-            total[r] = total[r] * shrink[r] + part
-        top[r] = largest
+@helper
+def _seen_from(c, diagonal):
+    """The multiple of STEP from which on the loops over row c go."""
+    return max(0, c - diagonal) // STEP * STEP
 
 
 @piece
-def _softmax_backward_rows(lse, delta, diagonal, columns, s, dp):
-    """s (R, K) logits, becomes p = exp(s - lse); dp (R, K) becomes ds = p (dp - delta).
+def _softmax_columns(diagonal, s, top, total, factor):
+    """One step of the online softmax of logits s (K, W); top, total, factor (W,).
 
-    delta = sum_k p dp over all of the row's blocks. lse = inf marks a row that sees nothing:
-    p = ds = 0.
+    top is the maximum of each column's logits up to now (first -inf), total the sum of their
+    exponentials (first 0). s becomes exp(s - top) / total, and factor what earlier blocks' sums,
+    divided by the total they knew, must be multiplied by. A column with nothing but -inf gets 0.
+    NaN reaches the total by its exponential, so the maximum may pass it over.
+    """
+    zero, one, low = s.dtype.type(0.0), s.dtype.type(1.0), s.dtype.type(-np.inf)
+    for k in range(top.size):
+        factor[k] = top[k]
+    for c in range(s.shape[0]):
+        start = _seen_from(c, diagonal)
+        x, most = s[c, start:], top[start:]
+        first = np.int32(c - diagonal - start)  # as wide as a float32: no second vector to compare
+        for k in range(x.size):
+            larger = x[k] if x[k] > most[k] else most[k]
+            most[k] = larger if np.int32(k) >= first else most[k]
+    for k in range(top.size):
+        shift = zero if top[k] == low else top[k]  # -inf - -inf would be NaN
+        factor[k] = total[k] * exp_below(factor[k] - shift)
+        top[k] = shift
+        total[k] = factor[k]
+    for c in range(s.shape[0]):
+        start = _seen_from(c, diagonal)
+        x, most, whole = s[c, start:], top[start:], total[start:]
+        first = np.int32(c - diagonal - start)
+        for k in range(x.size):
+            e = exp_below(x[k] - most[k])
+            e = e if np.int32(k) >= first else zero
+            x[k] = e
+            whole[k] += e
+    share = np.empty(top.size, top.dtype)
+    for k in range(top.size):
+        share[k] = zero if total[k] == zero else one / total[k]
+        factor[k] *= share[k]
+        top[k] = low if total[k] == zero else top[k]
+    for c in range(s.shape[0]):
+        start = _seen_from(c, diagonal)
+        x, part = s[c, start:], share[start:]
+        for k in range(x.size):
+            x[k] *= part[k]
+
+
+@piece
+def _log_sums(top, total, lse):
+    """lse = top + log(total), and inf where a query saw nothing."""
+    for r in range(lse.size):
+        whole = top[r] + log(total[r])
+        lse[r] = lse.dtype.type(np.inf) if total[r] == lse.dtype.type(0.0) else whole
+
+
+@piece
+def _softmax_backward_columns(lse, delta, diagonal, scale, s, dp):
+    """s (K, W) logits, becomes p = exp(s - lse); dp (K, W) becomes ds = scale p (dp - delta).
+
+    lse, delta (W,): delta = sum_k p dp over all of the query's keys. lse = inf marks a query that
+    sees nothing: p = ds = 0.
     """
     zero = s.dtype.type(0.0)
-    for r in range(s.shape[0]):
-        end = min(columns, max(0, diagonal + r + 1))
-        if lse[r] == np.inf:
-            end = 0
-        wide = min(s.shape[1], (end + STEP - 1) // STEP * STEP)
-        last = np.int32(end)
-        log_total, inner = lse[r], delta[r]
-        for k in range(wide):
-            e = exp(s[r, k] - log_total)
-            s[r, k] = e if np.int32(k) < last else zero
-        for k in range(wide):
-            ds = s[r, k] * (dp[r, k] - inner)
-            dp[r, k] = ds if np.int32(k) < last else zero
-        for k in range(s.shape[1] - wide):
-            s[r, wide + k] = zero
-        for k in range(s.shape[1] - wide):
-            dp[r, wide + k] = zero
+    for c in range(s.shape[0]):
+        start = _seen_from(c, diagonal)
+        x, y, whole, inner = s[c, start:], dp[c, start:], lse[start:], delta[start:]
+        first = np.int32(c - diagonal - start)
+        for k in range(x.size):
+            e = exp_below(x[k] - whole[k])
+            e = e if np.int32(k) >= first else zero
+            ds = e * scale * (y[k] - inner[k])
+            x[k] = e
+            y[k] = zero if e == zero else ds
 
 
 def attention_dropout_ref(rows, first, width, columns, key, p, x):
@@ -99,10 +109,20 @@ def attention_dropout_ref(rows, first, width, columns, key, p, x):
 
 
 @piece
-def _dropout_row(place, columns, key, bar, scale, x, r):
+def _dropout_line(place, step, count, key, bar, scale, x):
+    """x[k], k < count, as element place + k step of the matrix that is dropped from."""
     zero = x.dtype.type(0.0)
-    for k in range(columns):
-        x[r, k] *= scale if (_mix(key, place + k) >> _S40) >= bar else zero
+    for k in range(count):
+        x[k] *= scale if (_mix(key, place + k * step) >> _S40) >= bar else zero
+
+
+@piece
+def _drop_block(key, p, place, width, queries, s):
+    """Dropout of a block; its first element has that place among all logits, rows of `width`."""
+    bar = np.uint64(round(p * 16777216.0))
+    scale = s.dtype.type(0.0 if p == 1.0 else 1.0 / (1.0 - p))
+    for c in range(s.shape[0]):
+        _dropout_line(place + c, width, queries, key[0], bar, scale, s[c])
 
 
 @kernel(reference=attention_dropout_ref)
@@ -116,4 +136,4 @@ def attention_dropout(rows, first, width, columns, key, p, x):
     bar = np.uint64(round(p * 16777216.0))
     scale = x.dtype.type(0.0 if p == 1.0 else 1.0 / (1.0 - p))
     for r in range(x.shape[0]):
-        _dropout_row(rows[r] * width + first, columns, key[0], bar, scale, x, r)
+        _dropout_line(rows[r] * width + first, 1, columns, key[0], bar, scale, x[r])

@@ -11,15 +11,16 @@ parts of one array, told apart by their first head, so that nothing is copied.
 
 import numpy as np
 
-from minidl.kernels._gemm import gemm
 from minidl.kernels._jit import helper, kernel, piece, prange
-from minidl.kernels._math import log
 from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds
+from minidl.kernels._tile import PANEL_BYTES, clear_rows, tile, tile_rows
+from minidl.kernels._turn import turn
 from minidl.kernels.attention import (
     STEP,
-    _dropout_row,
-    _softmax_backward_rows,
-    _softmax_rows,
+    _drop_block,
+    _log_sums,
+    _softmax_backward_columns,
+    _softmax_columns,
     attention_dropout_ref,
 )
 
@@ -88,19 +89,80 @@ def _shuffled(b, blocks):
 
 
 @helper
-def _block(memory, rows, width):
-    """A contiguous matrix for a block of logits, with as many columns as full vectors need."""
-    wide = _up(width, STEP)
-    return memory[: rows * wide].reshape((rows, wide))
+def _block(memory, columns, rows):
+    """A contiguous matrix for a block of logits: a row a key, columns for queries."""
+    wide = _up(rows, STEP)
+    return memory[: columns * wide].reshape((columns, wide))
+
+
+@helper
+def _width(x):
+    """How many numbers of x's dtype a tile is wide."""
+    return PANEL_BYTES // x.itemsize
 
 
 @piece
-def _times(x, scale, out):
-    """out[:R] = scale x."""
-    for r in range(x.shape[0]):
-        row, to = x[r], out[r]
+def _whole_tiles(x, memory):
+    """x (K, D) itself, if tiles divide its rows, or a copy of it with 0 behind them."""
+    if x.shape[1] == memory.shape[1]:
+        return x[:, : x.shape[1]]
+    for k in range(x.shape[0]):
+        row, to = x[k], memory[k]
         for d in range(row.size):
-            to[d] = row[d] * scale
+            to[d] = row[d]
+        for d in range(to.size - row.size):
+            to[row.size + d] = 0
+    return memory[: x.shape[0], : memory.shape[1]]
+
+
+@piece
+def _move(x, add, out):
+    """out (R, D) = the first D columns of x (R or more, D or more), or out += …"""
+    for r in range(out.shape[0]):
+        row, to = x[r], out[r]
+        if add:
+            for d in range(to.size):
+                to[d] += row[d]
+        else:
+            for d in range(to.size):
+                to[d] = row[d]
+
+
+_LOGITS, _QUERIES, _KEYS = 0, 1, 2  # what the rows of a product are
+
+
+@piece
+def _product(a, b, rows, diagonal, add, c):
+    """c (R, M) = a (R, K) @ b (K, M), or c += …, for M a multiple of a tile's width.
+
+    rows: c is the logits of K keys and M queries; or a row a query, of the logits a and b a row a
+    key; or the other way round. Tiles of what no query sees are left as they are in the first case,
+    and left out of the sums (they are 0) in the others.
+    """
+    width = _width(c)
+    for s in range(0, c.shape[1], width):
+        last = min(c.shape[0], s + width + diagonal) if rows == _LOGITS else c.shape[0]
+        r = 0
+        while r < last:
+            m = tile_rows(last - r)
+            low = max(0, r - diagonal) if rows == _KEYS else 0
+            high = min(a.shape[1], r + m + diagonal) if rows == _QUERIES else a.shape[1]
+            to = c[r : r + m, s : s + width]
+            if low < high:
+                tile(a[r : r + m, low:high], b[low:high, s : s + width], m, add, to)
+            elif not add:
+                clear_rows(to)
+            r += m
+
+
+@piece
+def _logits(keys, turned, diagonal, block):
+    """block (K, W) = keys (K, D) @ turned, the panels of the queries."""
+    width = turned.shape[2]
+    for p in range(count_pieces(block.shape[1], width)):
+        s = p * width
+        queries = turned[p, : keys.shape[1], :width]
+        _product(keys, queries, _LOGITS, diagonal + s, False, block[:, s : s + width])
 
 
 @helper
@@ -112,76 +174,58 @@ def _line(mask, i, j, r):
 
 
 @piece
-def _mask_block(allowed, bias, i, j, row, column, width, s):
+def _mask_block(allowed, bias, i, j, row, column, queries, s):
     """Add bias[i, j] to a block of logits, from (row, column) on, and bar what is not allowed."""
     low = s.dtype.type(-np.inf)
-    if bias.size:
-        for r in range(s.shape[0]):
-            line, to = _line(bias, i, j, row + r), s[r]
-            if line.size == 1:
-                for c in range(width):
-                    to[c] += line[0]
-            else:
-                part = line[column : column + width]
-                for c in range(width):
-                    to[c] += part[c]
-    if allowed.size:
-        for r in range(s.shape[0]):
-            line, to = _line(allowed, i, j, row + r), s[r]
-            if line.size == 1:
-                for c in range(width):
-                    to[c] = to[c] if line[0] else low
-            else:
-                part = line[column : column + width]
-                for c in range(width):
-                    to[c] = to[c] if part[c] else low
-
-
-@piece
-def _drop_block(key, p, place, width, columns, s):
-    """Dropout of a block whose first element has that place among all logits (N, G, L, S)."""
-    bar = np.uint64(round(p * 16777216.0))
-    scale = s.dtype.type(0.0 if p == 1.0 else 1.0 / (1.0 - p))
-    for r in range(s.shape[0]):
-        _dropout_row(place + r * width, columns, key[0], bar, scale, s, r)
+    for r in range(queries if bias.size else 0):
+        line = _line(bias, i, j, row + r)
+        step = 1 if line.size > 1 else 0
+        part = line[column * step :]
+        for c in range(s.shape[0]):
+            s[c, r] += part[c * step]
+    for r in range(queries if allowed.size else 0):
+        see = _line(allowed, i, j, row + r)
+        step = 1 if see.size > 1 else 0
+        seen = see[column * step :]
+        for c in range(s.shape[0]):
+            s[c, r] = s[c, r] if seen[c * step] else low
 
 
 @piece
 def _forward_block(
-    q, k, v, allowed, bias, n, g, row, key, p, scale, causal, place, qs, s, state, out, lse
+    q, k, v, allowed, bias, n, g, row, key, p, scale, causal, place, space, out, lse
 ):
     """A block of queries q (R, E), from `row` on, against all keys k (S, E): fills out and lse."""
-    R, S, zero, one = q.shape[0], k.shape[0], qs.dtype.type(0.0), qs.dtype.type(1.0)
-    top, total, shrink = state[0, :R], state[1, :R], state[2, :R]
-    for r in range(R):
+    turned, values, s, sums, state = space
+    R, S, zero = q.shape[0], k.shape[0], s.dtype.type(0.0)
+    top, total, factor = state[0, : _up(R, STEP)], state[1, : _up(R, STEP)], state[2]
+    for r in range(top.size):
         top[r] = -np.inf
         total[r] = zero
-    _times(q, qs.dtype.type(scale), qs)
+    to = out[:, : out.shape[1]]
+    if out.shape[1] != sums.shape[1]:
+        to = sums[:R, : sums.shape[1]]
+    turn(q, s.dtype.type(scale), turned)
     end = min(S, row + R) if causal else S
     for a in range(0, end, COLUMNS):
         b = min(a + COLUMNS, end)
-        block = _block(s, R, b - a)
-        gemm(qs[:R], k[a:b].T, zero, block[:, : b - a])
-        _mask_block(allowed, bias, n, g, row, a, b - a, block)
-        _softmax_rows(row - a if causal else b - a, b - a, block, top, total, shrink)
+        diagonal = row - a if causal else b - a
+        block = _block(s, b - a, R)
+        _logits(k[a:b], turned, diagonal, block)
+        _mask_block(allowed, bias, n, g, row, a, R, block)
+        _softmax_columns(diagonal, block, top, total, factor[: top.size])
         if p > 0.0:
-            _drop_block(key, p, place + a, S, b - a, block)
-        if a:
-            for r in range(R):
-                to = out[r]
-                for d in range(to.size):
-                    to[d] *= shrink[r]
-        gemm(block[:, : b - a], v[a:b], one if a else zero, out)
-    for r in range(R):
-        to, scaling = out[r], zero
-        if total[r] == zero:
-            lse[r] = np.inf
-            to[:] = zero
-        else:
-            lse[r] = top[r] + log(total[r])
-            scaling = one / total[r]
-            for d in range(to.size):
-                to[d] *= scaling
+            _drop_block(key, p, place + a, S, R, block)
+        for r in range(R if a else 0):
+            line = to[r]
+            for d in range(line.size):
+                line[d] *= factor[r]
+        _product(
+            block[:, :R].T, _whole_tiles(v[a:b], values), _QUERIES, diagonal, a > 0, to
+        )
+    _log_sums(top, total, lse)
+    if out.shape[1] != sums.shape[1]:
+        _move(sums, False, out)
 
 
 @piece
@@ -190,17 +234,20 @@ def _forward_units(
 ):
     """Units: blocks of queries of a head."""
     L, S, heads = q.shape[1], k.shape[1], out.shape[2]
-    blocks = count_pieces(L, ROWS)
-    qs = np.empty((min(L, ROWS), q.shape[3]), q.dtype)
-    s = np.empty(min(L, ROWS) * _up(min(S, COLUMNS), STEP), q.dtype)
-    state = np.empty((3, min(L, ROWS)), q.dtype)
+    blocks, R, C, width = count_pieces(L, ROWS), min(L, ROWS), min(S, COLUMNS), _width(q)
+    wide, deep = _up(R, STEP), _up(v.shape[3], width)
+    space = (
+        np.empty((wide // width, _up(q.shape[3], width), width), q.dtype),
+        np.empty((C, deep), q.dtype), np.empty(C * wide, q.dtype), np.empty((R, deep), q.dtype),
+        np.empty((3, wide), q.dtype),
+    )  # fmt: skip
     for u in range(begin, end):
         n, g, b = u // blocks // heads, u // blocks % heads, _shuffled(u % blocks, blocks)
         i, j = piece_bounds(b, ROWS, L)
         _forward_block(
             q[n, i:j, first[0] + g], k[n, :, first[1] + g // group], v[n, :, first[2] + g // group],
             allowed, bias, n, g, i, key, p, scale, causal, ((n * heads + g) * L + i) * S,
-            qs, s, state, out[n, i:j, g], lse[n, g, i:j],
+            space, out[n, i:j, g], lse[n, g, i:j],
         )  # fmt: skip
 
 
@@ -264,38 +311,39 @@ def _row_products(x, y, out):
 
 
 @piece
-def _backward_head(
-    q, k, v, allowed, bias, n, g, start, stop, key, p, scale, causal, place, lse, space,
-    out, dout, dq, dk, dv,
+def _backward_block(
+    q, k, v, packed, allowed, bias, n, g, i, a, key, p, scale, causal, place, width, lse, space,
+    out, dout, add, dq, dk, dv,
 ):  # fmt: skip
-    """One head, q (L, E), against its keys from `start` to `stop`: fills dq, adds to dk and dv."""
-    qs, s, ds, delta = space
-    L, S, factor = q.shape[0], k.shape[0], qs.dtype.type(scale)
-    zero, one = qs.dtype.type(0.0), qs.dtype.type(1.0)
-    dq[:] = zero
-    for i in range(start // ROWS * ROWS if causal else 0, L, ROWS):
-        j = min(i + ROWS, L)
-        R = j - i
-        last = min(stop, j) if causal else stop  # keys that this block of queries sees
-        _row_products(out[i:j], dout[i:j], delta)
-        _times(q[i:j], factor, qs)
-        for a in range(start, last, COLUMNS):
-            b = min(a + COLUMNS, last)
-            full, dfull = _block(s, R, b - a), _block(ds, R, b - a)
-            block, dblock = full[:, : b - a], dfull[:, : b - a]
-            gemm(qs[:R], k[a:b].T, zero, block)
-            _mask_block(allowed, bias, n, g, i, a, b - a, full)
-            gemm(dout[i:j], v[a:b].T, zero, dblock)
-            if p > 0.0:
-                _drop_block(key, p, place + i * S + a, S, b - a, dfull)
-            diagonal = i - a if causal else b - a
-            _softmax_backward_rows(lse[i:j], delta[:R], diagonal, b - a, full, dfull)
-            gemm(dblock, k[a:b], one, dq[i:j])
-            gemm(dblock.T, qs[:R], one, dk[a:b])
-            if p > 0.0:
-                _drop_block(key, p, place + i * S + a, S, b - a, full)
-            gemm(block.T, dout[i:j], one, dv[a:b])
-        _times(dq[i:j], factor, dq[i:j])
+    """A block of queries q (R, E), from i on, against the keys k (C, E) from a on.
+
+    Fills dq, or adds to it; adds to dk and dv. packed: k by whole tiles. place and width: of the
+    block among all logits.
+    """
+    turned, queries, given, s, ds, state = space
+    R, one, diagonal = q.shape[0], s.dtype.type(1.0), i - a if causal else k.shape[0]
+    block, dblock = _block(s, k.shape[0], R), _block(ds, k.shape[0], R)
+    wide = block.shape[1]
+    for r in range(wide - R):
+        state[0, R + r] = state[1, R + r] = s.dtype.type(0.0)
+    for r in range(R):
+        state[0, r] = lse[r]
+    _row_products(out, dout, state[1])
+    turn(q, s.dtype.type(scale), turned)
+    _logits(k, turned, diagonal, block)
+    _mask_block(allowed, bias, n, g, i, a, R, block)
+    turn(dout, one, turned)
+    _logits(v, turned, diagonal, dblock)
+    if p > 0.0:
+        _drop_block(key, p, place, width, R, dblock)
+    _softmax_backward_columns(
+        state[0, :wide], state[1, :wide], diagonal, s.dtype.type(scale), block, dblock
+    )
+    _product(dblock[:, :R].T, packed, _QUERIES, diagonal, add, dq)
+    _product(dblock[:, :R], _whole_tiles(q, queries), _KEYS, diagonal, True, dk)
+    if p > 0.0:
+        _drop_block(key, p, place, width, R, block)
+    _product(block[:, :R], _whole_tiles(dout, given), _KEYS, diagonal, True, dv)
 
 
 @piece
@@ -304,23 +352,57 @@ def _backward_units(
     dout, dq, parts, dk, dv,
 ):  # fmt: skip
     """Units: key heads, and chunks of their keys; each has dq of its own, in parts, if several."""
-    L, S, heads = q.shape[1], k.shape[1], out.shape[2]
-    shared, chunks, R = heads // group, count_pieces(S, chunk), min(L, ROWS)
-    s = np.empty(R * _up(min(S, COLUMNS), STEP), q.dtype)
-    space = np.empty((R, q.shape[3]), q.dtype), s, np.empty_like(s), np.empty(R, q.dtype)
+    L, S, heads, E, V = q.shape[1], k.shape[1], out.shape[2], q.shape[3], v.shape[3]
+    shared, chunks, R, C = heads // group, count_pieces(S, chunk), min(L, ROWS), min(S, COLUMNS)
+    width = _width(q)
+    wide, deep, deep_v = _up(R, STEP), _up(E, width), _up(V, width)
+    s = np.empty(C * wide, q.dtype)
+    space = (
+        np.empty((wide // width, max(deep, deep_v), width), q.dtype), np.empty((R, deep), q.dtype),
+        np.empty((R, deep_v), q.dtype), s, np.empty_like(s), np.empty((2, wide), q.dtype),
+    )  # fmt: skip
+    keys, sums, dkeys, dvalues = (
+        np.empty((C, deep), q.dtype), np.empty((R, deep), q.dtype), np.empty((C, deep), q.dtype),
+        np.empty((C, deep_v), q.dtype),
+    )  # fmt: skip
     for u in range(begin, end):
         n, h, c = u // chunks // shared, u // chunks % shared, _shuffled(u % chunks, chunks)
         start, stop = piece_bounds(c, chunk, S)
-        dkh, dvh = dk[n, :, first[1] + h], dv[n, :, first[2] + h]
-        dkh[start:stop] = 0.0
-        dvh[start:stop] = 0.0
-        for g in range(h * group, (h + 1) * group):
-            dqh = parts[c, n, :, g] if chunks > 1 else dq[n, :, first[0] + g]
-            _backward_head(
-                q[n, :, first[0] + g], k[n, :, first[1] + h], v[n, :, first[2] + h], allowed, bias,
-                n, g, start, stop, key, p, scale, causal, (n * heads + g) * L * S, lse[n, g],
-                space, out[n, :, g], dout[n, :, g], dqh, dkh, dvh,
-            )  # fmt: skip
+        for a in range(start, stop, COLUMNS):
+            b = min(a + COLUMNS, stop)
+            kh, vh = k[n, a:b, first[1] + h], v[n, a:b, first[2] + h]
+            dkh, dvh = dk[n, a:b, first[1] + h], dv[n, a:b, first[2] + h]
+            dks, dvs = dkh[:, :E], dvh[:, :V]
+            if deep != E:
+                dks = dkeys[: b - a, :deep]
+            if deep_v != V:
+                dvs = dvalues[: b - a, :deep_v]
+            packed = _whole_tiles(kh, keys)
+            clear_rows(dks)
+            clear_rows(dvs)
+            for g in range(h * group, (h + 1) * group):
+                dqh = parts[c, n, :, g] if chunks > 1 else dq[n, :, first[0] + g]
+                seen = a // ROWS * ROWS if causal else 0  # the first block of queries that sees any
+                if a == start:
+                    clear_rows(dqh[:seen])
+                for i in range(seen, L, ROWS):
+                    j = min(i + ROWS, L)
+                    m = min(b, j) - a if causal else b - a
+                    dqs = dqh[i:j, :E]
+                    if deep != E:
+                        dqs = sums[: j - i, :deep]
+                    _backward_block(
+                        q[n, i:j, first[0] + g], kh[:m], vh[:m], packed[:m, :deep], allowed, bias,
+                        n, g, i, a, key, p, scale, causal, ((n * heads + g) * L + i) * S + a, S,
+                        lse[n, g, i:j], space, out[n, i:j, g], dout[n, i:j, g],
+                        a > start and deep == E, dqs, dks[:m], dvs[:m],
+                    )  # fmt: skip
+                    if deep != E:
+                        _move(sums, a > start, dqh[i:j])
+            if deep != E:
+                _move(dkeys, False, dkh)
+            if deep_v != V:
+                _move(dvalues, False, dvh)
 
 
 @piece
