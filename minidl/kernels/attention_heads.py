@@ -1,9 +1,8 @@
 """Attention by blocks of queries and keys: softmax(scale q k^T + mask) v, forward and backward.
 
-The (L, S) logits of a head are never held: a block of them is made by BLAS, and its softmax,
-dropout and products follow while it lies in the core's own cache (Dao et al. 2022,
-arXiv:2205.14135). Blocks that a causal mask hides are skipped. All heads and blocks are shared
-between threads in one parallel region.
+The (L, S) logits of a head are never held: a block of them is made, and its softmax, dropout and
+products follow while it lies in the core's own cache (Dao et al. 2022, arXiv:2205.14135). What a
+causal mask hides is skipped. Heads and blocks are shared between threads in one parallel region.
 
 q, k and v are (N, T, heads, D): the heads of one projection lie side by side, and all three may be
 parts of one array, told apart by their first head, so that nothing is copied.
@@ -13,14 +12,22 @@ import numpy as np
 
 from minidl.kernels._jit import helper, kernel, piece, prange
 from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds
-from minidl.kernels._tile import PANEL_BYTES, clear_rows, tile, tile_rows
-from minidl.kernels._turn import turn
+from minidl.kernels._tile import clear_rows
 from minidl.kernels.attention import (
+    _KEYS,
+    _LOGITS,
+    _QUERIES,
     STEP,
     _drop_block,
     _log_sums,
+    _move,
+    _product,
+    _row_products,
     _softmax_backward_columns,
     _softmax_columns,
+    _turn,
+    _whole_tiles,
+    _width,
     attention_dropout_ref,
 )
 
@@ -29,6 +36,7 @@ ROWS, COLUMNS = 128, 256
 
 _PIECE = 16_384  # logits: heads of short sequences that a piece takes together
 _UNITS = 8  # pieces of backward there should be, so that few heads keep all cores busy too
+_APART = 16  # between rows of what is read panel by panel, lest they share few sets of the cache
 
 
 def _heads_ref(x, first, heads, group):
@@ -96,76 +104,6 @@ def _block(memory, columns, rows):
 
 
 @helper
-def _width(x):
-    """How many numbers of x's dtype a tile is wide."""
-    return PANEL_BYTES // x.itemsize
-
-
-@piece
-def _whole_tiles(x, memory):
-    """x (K, D) itself, if tiles divide its rows, or a copy of it with 0 behind them."""
-    if x.shape[1] == memory.shape[1]:
-        return x[:, : x.shape[1]]
-    for k in range(x.shape[0]):
-        row, to = x[k], memory[k]
-        for d in range(row.size):
-            to[d] = row[d]
-        for d in range(to.size - row.size):
-            to[row.size + d] = 0
-    return memory[: x.shape[0], : memory.shape[1]]
-
-
-@piece
-def _move(x, add, out):
-    """out (R, D) = the first D columns of x (R or more, D or more), or out += …"""
-    for r in range(out.shape[0]):
-        row, to = x[r], out[r]
-        if add:
-            for d in range(to.size):
-                to[d] += row[d]
-        else:
-            for d in range(to.size):
-                to[d] = row[d]
-
-
-_LOGITS, _QUERIES, _KEYS = 0, 1, 2  # what the rows of a product are
-
-
-@piece
-def _product(a, b, rows, diagonal, add, c):
-    """c (R, M) = a (R, K) @ b (K, M), or c += …, for M a multiple of a tile's width.
-
-    rows: c is the logits of K keys and M queries; or a row a query, of the logits a and b a row a
-    key; or the other way round. Tiles of what no query sees are left as they are in the first case,
-    and left out of the sums (they are 0) in the others.
-    """
-    width = _width(c)
-    for s in range(0, c.shape[1], width):
-        last = min(c.shape[0], s + width + diagonal) if rows == _LOGITS else c.shape[0]
-        r = 0
-        while r < last:
-            m = tile_rows(last - r)
-            low = max(0, r - diagonal) if rows == _KEYS else 0
-            high = min(a.shape[1], r + m + diagonal) if rows == _QUERIES else a.shape[1]
-            to = c[r : r + m, s : s + width]
-            if low < high:
-                tile(a[r : r + m, low:high], b[low:high, s : s + width], m, add, to)
-            elif not add:
-                clear_rows(to)
-            r += m
-
-
-@piece
-def _logits(keys, turned, diagonal, block):
-    """block (K, W) = keys (K, D) @ turned, the panels of the queries."""
-    width = turned.shape[2]
-    for p in range(count_pieces(block.shape[1], width)):
-        s = p * width
-        queries = turned[p, : keys.shape[1], :width]
-        _product(keys, queries, _LOGITS, diagonal + s, False, block[:, s : s + width])
-
-
-@helper
 def _line(mask, i, j, r):
     """Row r of mask[i, j]; an axis of size 1 stands for all."""
     i = i if mask.shape[0] > 1 else 0
@@ -173,22 +111,61 @@ def _line(mask, i, j, r):
     return mask[i, j, r if mask.shape[2] > 1 else 0]
 
 
+@helper
+def _room_for_masks(allowed, bias, columns):
+    return np.empty((2, STEP, columns if allowed.size or bias.size else 0), bias.dtype)
+
+
 @piece
-def _mask_block(allowed, bias, i, j, row, column, queries, s):
-    """Add bias[i, j] to a block of logits, from (row, column) on, and bar what is not allowed."""
+def _mask_row(allowed, bias, i, j, r, column, out):
+    """What a mask adds to the logits of query r, from `column` on: -inf where it says no."""
+    low, start = out.dtype.type(-np.inf), out.dtype.type(0.0)
+    if bias.size:
+        line = _line(bias, i, j, r)
+        start = line[0]
+        if line.size > 1:
+            part = line[column:]
+            for c in range(out.size):
+                out[c] = part[c]
+    if bias.size == 0 or bias.shape[3] == 1:
+        for c in range(out.size):
+            out[c] = start
+    if allowed.size:
+        see = _line(allowed, i, j, r)
+        if see.size > 1:
+            seen = see[column:]
+            for c in range(out.size):
+                out[c] = out[c] if seen[c] else low
+        elif not see[0]:
+            for c in range(out.size):
+                out[c] = low
+
+
+@piece
+def _mask_block(allowed, bias, i, j, row, column, queries, scale, space, s):
+    """s = scale s + bias[i, j], and -inf where allowed[i, j] says no, for a block of logits.
+
+    The block begins at (row, column); queries: how many it has. Returns what it is still to be
+    multiplied by. The masks' rows are turned in strips: one number at a time, a line of the cache
+    for each, took as long as the products.
+    """
+    if not (allowed.size or bias.size):
+        return scale
     low = s.dtype.type(-np.inf)
-    for r in range(queries if bias.size else 0):
-        line = _line(bias, i, j, row + r)
-        step = 1 if line.size > 1 else 0
-        part = line[column * step :]
+    strip, turned = space[0, :, : s.shape[0]], space[1].reshape((-1, STEP))
+    alike = allowed.size == 0 or allowed.shape[2] == 1
+    alike = alike and (bias.size == 0 or bias.shape[2] == 1)
+    for r in range(0, queries, STEP):
+        if r == 0 or not alike:
+            for k in range(STEP if alike else min(STEP, queries - r)):
+                _mask_row(allowed, bias, i, j, row + r + k, column, space[0, k, : s.shape[0]])
+            _turn(strip, turned)
         for c in range(s.shape[0]):
-            s[c, r] += part[c * step]
-    for r in range(queries if allowed.size else 0):
-        see = _line(allowed, i, j, row + r)
-        step = 1 if see.size > 1 else 0
-        seen = see[column * step :]
-        for c in range(s.shape[0]):
-            s[c, r] = s[c, r] if seen[c * step] else low
+            x, part = s[c, r : r + STEP], turned[c]
+            for k in range(x.size):
+                logit = x[k] * scale + part[k]
+                x[k] = low if part[k] == low else logit
+    return s.dtype.type(1.0)
 
 
 @piece
@@ -196,7 +173,7 @@ def _forward_block(
     q, k, v, allowed, bias, n, g, row, key, p, scale, causal, place, space, out, lse
 ):
     """A block of queries q (R, E), from `row` on, against all keys k (S, E): fills out and lse."""
-    turned, values, s, sums, state = space
+    turned, values, s, sums, state, masks = space
     R, S, zero = q.shape[0], k.shape[0], s.dtype.type(0.0)
     top, total, factor = state[0, : _up(R, STEP)], state[1, : _up(R, STEP)], state[2]
     for r in range(top.size):
@@ -205,24 +182,23 @@ def _forward_block(
     to = out[:, : out.shape[1]]
     if out.shape[1] != sums.shape[1]:
         to = sums[:R, : sums.shape[1]]
-    turn(q, s.dtype.type(scale), turned)
+    _turn(q, turned)
     end = min(S, row + R) if causal else S
     for a in range(0, end, COLUMNS):
         b = min(a + COLUMNS, end)
         diagonal = row - a if causal else b - a
         block = _block(s, b - a, R)
-        _logits(k[a:b], turned, diagonal, block)
-        _mask_block(allowed, bias, n, g, row, a, R, block)
-        _softmax_columns(diagonal, block, top, total, factor[: top.size])
+        wide = block.shape[1]
+        _product(k[a:b], turned[: q.shape[1], :wide], _LOGITS, diagonal, False, block[:, :wide])
+        rest = _mask_block(allowed, bias, n, g, row, a, R, s.dtype.type(scale), masks, block)
+        _softmax_columns(diagonal, rest, block, top, total, factor[:wide])
         if p > 0.0:
             _drop_block(key, p, place + a, S, R, block)
         for r in range(R if a else 0):
             line = to[r]
             for d in range(line.size):
                 line[d] *= factor[r]
-        _product(
-            block[:, :R].T, _whole_tiles(v[a:b], values), _QUERIES, diagonal, a > 0, to
-        )
+        _product(block[:, :R].T, _whole_tiles(v[a:b], values), _QUERIES, diagonal, a > 0, to)
     _log_sums(top, total, lse)
     if out.shape[1] != sums.shape[1]:
         _move(sums, False, out)
@@ -237,9 +213,9 @@ def _forward_units(
     blocks, R, C, width = count_pieces(L, ROWS), min(L, ROWS), min(S, COLUMNS), _width(q)
     wide, deep = _up(R, STEP), _up(v.shape[3], width)
     space = (
-        np.empty((wide // width, _up(q.shape[3], width), width), q.dtype),
+        np.empty((q.shape[3], wide + _APART), q.dtype),
         np.empty((C, deep), q.dtype), np.empty(C * wide, q.dtype), np.empty((R, deep), q.dtype),
-        np.empty((3, wide), q.dtype),
+        np.empty((3, wide), q.dtype), _room_for_masks(allowed, bias, C),
     )  # fmt: skip
     for u in range(begin, end):
         n, g, b = u // blocks // heads, u // blocks % heads, _shuffled(u % blocks, blocks)
@@ -300,16 +276,6 @@ def attention_backward_ref(
         )
 
 
-@piece(fastmath=("contract", "reassoc"))  # reassoc: the sum over a row becomes SIMD
-def _row_products(x, y, out):
-    """out[r] = sum_d x[r, d] y[r, d]."""
-    for r in range(x.shape[0]):
-        row, other, total = x[r], y[r], x.dtype.type(0.0)
-        for d in range(row.size):
-            total += row[d] * other[d]
-        out[r] = total
-
-
 @piece
 def _backward_block(
     q, k, v, packed, allowed, bias, n, g, i, a, key, p, scale, causal, place, width, lse, space,
@@ -320,8 +286,8 @@ def _backward_block(
     Fills dq, or adds to it; adds to dk and dv. packed: k by whole tiles. place and width: of the
     block among all logits.
     """
-    turned, queries, given, s, ds, state = space
-    R, one, diagonal = q.shape[0], s.dtype.type(1.0), i - a if causal else k.shape[0]
+    turned, queries, given, s, ds, state, masks = space
+    R, diagonal = q.shape[0], i - a if causal else k.shape[0]
     block, dblock = _block(s, k.shape[0], R), _block(ds, k.shape[0], R)
     wide = block.shape[1]
     for r in range(wide - R):
@@ -329,15 +295,15 @@ def _backward_block(
     for r in range(R):
         state[0, r] = lse[r]
     _row_products(out, dout, state[1])
-    turn(q, s.dtype.type(scale), turned)
-    _logits(k, turned, diagonal, block)
-    _mask_block(allowed, bias, n, g, i, a, R, block)
-    turn(dout, one, turned)
-    _logits(v, turned, diagonal, dblock)
+    _turn(q, turned)
+    _product(k, turned[: q.shape[1], :wide], _LOGITS, diagonal, False, block[:, :wide])
+    rest = _mask_block(allowed, bias, n, g, i, a, R, s.dtype.type(scale), masks, block)
+    _turn(dout, turned)
+    _product(v, turned[: dout.shape[1], :wide], _LOGITS, diagonal, False, dblock[:, :wide])
     if p > 0.0:
         _drop_block(key, p, place, width, R, dblock)
     _softmax_backward_columns(
-        state[0, :wide], state[1, :wide], diagonal, s.dtype.type(scale), block, dblock
+        state[0, :wide], state[1, :wide], diagonal, rest, s.dtype.type(scale), block, dblock
     )
     _product(dblock[:, :R].T, packed, _QUERIES, diagonal, add, dq)
     _product(dblock[:, :R], _whole_tiles(q, queries), _KEYS, diagonal, True, dk)
@@ -358,8 +324,9 @@ def _backward_units(
     wide, deep, deep_v = _up(R, STEP), _up(E, width), _up(V, width)
     s = np.empty(C * wide, q.dtype)
     space = (
-        np.empty((wide // width, max(deep, deep_v), width), q.dtype), np.empty((R, deep), q.dtype),
+        np.empty((max(E, V), wide + _APART), q.dtype), np.empty((R, deep), q.dtype),
         np.empty((R, deep_v), q.dtype), s, np.empty_like(s), np.empty((2, wide), q.dtype),
+        _room_for_masks(allowed, bias, C),
     )  # fmt: skip
     keys, sums, dkeys, dvalues = (
         np.empty((C, deep), q.dtype), np.empty((R, deep), q.dtype), np.empty((C, deep), q.dtype),

@@ -195,12 +195,16 @@ def _heads(rng, dtype):
         (2, 1, 33, 64, 8, 5, True, 0.2),
         (1, 1, 300, 530, 5, 34, True, 0.0),  # several blocks, and chunks of keys
         (1, 2, 261, 300, 3, 4, False, 0.4),
+        (1, 1, 140, 140, 64, 32, True, 0.0),  # whole tiles, whose rows are not copied
     ):
         q, k, v = (normal(rng, s, dtype) for s in (
             (n, length, g, width), (n, keys, g, width), (n, keys, g, depth)))  # fmt: skip
         yield (q, k, v, own, 1, free, none, key, p, 0.3, causal), g
         allowed = rng.random((n, 1, 1, keys)) < 0.7
         yield (q, k, v, own, 1, allowed if n > 1 else free, none, key, p, 0.3, causal), g
+    q, k, v = (normal(rng, (1, t, 1, 16), dtype) for t in (140, 300, 300))
+    both = rng.random((1, 1, 140, 300)) < 0.7, normal(rng, (1, 1, 140, 300), dtype)
+    yield (q, k, v, own, 1, *both, key, 0.0, 0.5, False), 1
     q, k, v = (normal(rng, (2, 9, g, 4), dtype) for g in (6, 2, 2))
     wide = normal(rng, (1, 6, 9, 1), dtype)
     yield (q, k, v, own, 3, free, wide, key, 0.0, 3.0, False), 6  # three heads share one
