@@ -144,7 +144,7 @@ class Captured:
             program = recorder.finish(result)
         self.recordings += 1
         self._consider(key, program)
-        return mapped(result, lambda x: x.detach() if isinstance(x, Tensor) else x)
+        return mapped(result, lambda x: x.detach().clone() if isinstance(x, Tensor) else x)
 
     def _consider(self, key: Any, program: Program) -> None:
         """Make a program ready if the step did the same before."""

@@ -50,6 +50,12 @@ class _Fuser:
                 self.makers[value] = instruction
             for value in set(instruction.reads()):
                 self.readers.setdefault(value, []).append(instruction)
+        self.first: dict[Storage, Value] = {}  # who brought a storage in
+        begun = (*program.args, *program.tensors, *program.consts)
+        made = [v for i in program.instructions for v in i.makes()]
+        for value in (*begun, *made):
+            for storage in value.storages:
+                self.first.setdefault(storage, value)
         self.written = {s for i in program.instructions for v in i.writes for s in v.storages}
         self.result = set(values_in(program.result))
         self.numbers = itertools.count(1 + max([v.number for v in self.makers], default=0))
@@ -58,6 +64,7 @@ class _Fuser:
         self.out: list[Instruction] = []
         self.run: list[Instruction] = []
         self.made: set[Value] = set()  # by the run
+        self.outside: dict[Value, tuple[bool, bool]] = {}  # how gradients lie without a run
         self.later: list[Instruction] = []  # waits for the run
         self.late: set[Value] = set()
 
@@ -74,15 +81,17 @@ class _Fuser:
     def _take(self, instruction: Instruction) -> None:
         reads = set(instruction.reads())
         if self._fits(instruction):
-            if self.run and self._form(instruction) != self._form(self.run[0]):
+            if self.run and (
+                self._form(instruction) != self._form(self.run[0]) or reads & self.late
+            ):
                 self._flush()
-            if reads & self.late:
-                self._flush()
+                return self._take(instruction)  # its operands may lie otherwise than in the run
             if instruction.kind == "back":
                 if not (instruction.args[0].contiguous or instruction.args[0].uniform):
                     straight = self._contiguous(instruction.args[0])
                     instruction.args = (straight, *instruction.args[1:])
                 for value in values_in(instruction.outs):
+                    self.outside[value] = value.contiguous, value.uniform
                     value.contiguous, value.uniform = True, False  # even dout itself, passed on
             self.run.append(instruction)
             self.made.update(instruction.makes())
@@ -90,7 +99,7 @@ class _Fuser:
         barrier = (
             bool(instruction.writes)
             or instruction.kind in ("host", "check")
-            or (instruction.kind == "deposit" and instruction.extra[0] != "none")
+            or (instruction.kind == "deposit" and instruction.extra != "none")
         )
         if barrier:
             self._flush()
@@ -121,9 +130,35 @@ class _Fuser:
             self.out += _Writer(self).write(self.run, self.later)
         else:
             self.out += self.run
+            for value, (contiguous, uniform) in self.outside.items():
+                value.contiguous, value.uniform = contiguous, uniform
         self.out += self.later
         self.run, self.later = [], []
-        self.made, self.late = set(), set()
+        self.made, self.late, self.outside = set(), set(), {}
+
+    def own(self, value: Value) -> Alloc:
+        """A planned buffer for a value of a run."""
+        alloc = Alloc(value.shape, value.dtype)
+        (storage,) = value.storages
+        if self.first.get(storage, value) is not value:
+            storage = Storage("made")
+            self.move(value, (storage,), 0)
+        storage.alloc = alloc
+        alloc.storage = storage
+        return alloc
+
+    def move(self, value: Value, storages: tuple[Storage, ...], offset: int) -> None:
+        """Say that a value lies elsewhere than in eager.
+
+        There it may share its memory with what it was made from, such as a gradient that is passed
+        on. What looks into that memory later may mean this value or the other.
+        """
+        before = set(value.storages)
+        value.storages, value.offset = storages, offset
+        for later in self.makers:
+            if later.number > value.number and before.intersection(later.storages):
+                added = [s for s in storages if s not in later.storages]
+                later.storages = (*later.storages, *added)
 
     # what can be part of a run
 
@@ -256,19 +291,23 @@ class _Writer:
             if isinstance(place, Value) or self.in_memory[place] is not value
         ]
         outs = [value for value in targets if value in self.in_memory.values()]
+        allocs = [self.fuser.own(value) for value in outs]
+        for alias in aliases:
+            of = alias.args[0]
+            self.fuser.move(alias.outs, of.storages, of.offset)
         if not outs:
             return [*aliases, *after]
         made = Instruction("fused", None, tuple([v for v in places if v not in outs]))
         made.where = run[0].where
         made.outs = tuple(outs)
         made.extra = Run(code, numbers, places, once, registers, outs[0], outs)
-        made.allocs = [_own(value) for value in outs]
+        made.allocs = allocs
         return [made, *aliases, *after]
 
     def _read(self, x: Any, out: Value) -> Any:
         """The place of an operand."""
         if not isinstance(x, Value):
-            return self.emit.number(x) if out is not None and type(x) in (int, float) else x
+            return x  # a number
         if x in self.places:
             return self.places[x]
         if x.uniform:
@@ -400,12 +439,3 @@ def _alias(value: Value, of: Value) -> Instruction:
     made = Instruction("alias", None, (of,))
     made.outs = value
     return made
-
-
-def _own(value: Value) -> Alloc:
-    """A planned buffer for a value of the run."""
-    alloc = Alloc(value.shape, value.dtype)
-    (storage,) = value.storages
-    storage.alloc = alloc
-    alloc.storage = storage
-    return alloc

@@ -40,16 +40,22 @@ def address(array: Any) -> int:
     return int(array.__array_interface__["data"][0])
 
 
+def base_of(array: Any) -> Any:
+    """The array that a view looks into, or None."""
+    if type(array) is Traced and array.raw is not None:
+        return array.raw
+    base = array.base
+    if base is not None and not isinstance(base, np.ndarray):
+        base = getattr(base, "base", None)  # as_strided puts an object of its own in between
+    return base if isinstance(base, np.ndarray) else None
+
+
 def root_of(array: Any) -> Any:
     """The array that owns the memory of a view."""
-    root = array
-    while True:
-        if type(root) is Traced and root.raw is not None:
-            root = root.raw
-        elif isinstance(root.base, np.ndarray):
-            root = root.base
-        else:
-            return root
+    base = array
+    while base is not None:
+        root, base = base, base_of(base)
+    return root
 
 
 def arrays_in(tree: Any) -> list[Any]:
@@ -76,9 +82,7 @@ def strided(base: Any, shape: Any, dtype: Any, strides: Any, offset: int) -> Any
     """A view of an array's memory."""
     if offset == 0 and dtype == base.dtype:
         return np.lib.stride_tricks.as_strided(base, shape, strides)
-    root = base
-    while isinstance(root.base, np.ndarray):
-        root = root.base
+    root = root_of(base)
     offset += base.ctypes.data - root.ctypes.data
     return np.ndarray(shape, dtype, root, offset, strides)
 

@@ -28,7 +28,6 @@ def lowered(program: Program) -> None:
     _checks_first(program)
     for instruction in program.instructions:
         _with_buffer(instruction)
-    _pin_gradients(program)
 
 
 def _drop_unused(program: Program) -> None:
@@ -103,8 +102,11 @@ def by_ufunc(instruction: Instruction) -> bool:
     return type(extra) is tuple and len(extra) == 2 and extra[1] == "ufunc"
 
 
-def _pin_gradients(program: Program) -> None:
-    """Find gradients that may stay where they were computed: leaf.grad is that very array."""
+def pin_gradients(program: Program) -> None:
+    """Find gradients that may stay where they were computed: leaf.grad is that very array.
+
+    After fusing: a run has its own buffers.
+    """
     last_use: dict[Storage, int] = {}
     deposits: dict[Storage, int] = {}
     outside: set[Storage] = set()

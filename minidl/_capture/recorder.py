@@ -14,6 +14,7 @@ from minidl._capture.leaves import (
     LeafTensor,
     address,
     arrays_in,
+    base_of,
     grad_array,
     raw_array,
     root_of,
@@ -93,7 +94,7 @@ class Recorder:
         if isinstance(thing, np.ndarray):
             storage = self.storage(thing, value.kind)
             value.storages = (storage,)
-            if storage.alloc is not None and thing.base is not None:
+            if thing.base is not None:
                 value.offset = address(thing) - address(root_of(thing))
         elif isinstance(thing, RowSparse):
             value.storages = tuple([self.storage(x, "made") for x in (thing.rows, thing.values)])
@@ -151,14 +152,12 @@ class Recorder:
         known = self.find(array)
         if known is not None:
             return known
-        base = array.base
-        while isinstance(base, np.ndarray):  # a view that NumPy made without telling
-            if type(base) is Traced and base.raw is not None:
-                base = base.raw
+        base = base_of(array)
+        while base is not None:  # a view that NumPy made without telling
             known = self.find(base)
             if known is not None:
                 return self._view_of(array, base, known)
-            base = base.base
+            base = base_of(base)
         return self._constant(array)
 
     def _view_of(self, array: Any, base: Any, known: Value) -> Value:

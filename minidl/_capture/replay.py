@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl._capture.leaves import LeafArg, LeafTensor, address
-from minidl._capture.lower import UFUNCS, by_ufunc, lowered, written_storages
+from minidl._capture.lower import UFUNCS, by_ufunc, lowered, pin_gradients, written_storages
 from minidl._capture.memory import Arena, plan
 from minidl._capture.program import CaptureError, Instruction, Program, TensorOf, Value, values_in
 from minidl._tensor import Tensor
@@ -32,6 +32,7 @@ class Replay:
             from minidl._capture.fuse import fused
 
             fused(program)
+        pin_gradients(program)
         self.program = program
         self.nbytes = plan(program)
         self.arena = Arena()
@@ -234,7 +235,7 @@ class _Writer:
         name = self.named(table)
         moving = []
         for i, value in enumerate(run.places):
-            storage = value.storages[0] if value.storages else None
+            storage = value.storages[0] if len(value.storages) == 1 else None
             if value in self._placed:
                 planned[i] = address(self.scope[self._placed[value]])
             elif value.kind == "const" and not self._is_written(value):
