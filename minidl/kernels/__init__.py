@@ -86,6 +86,9 @@ HOMES = {
     "bag": (
         "bag_max",
     ),
+    "clip": (
+        "clip_norm",
+    ),
     "conv": (
         "col2im",
         "im2col",

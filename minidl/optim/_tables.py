@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from ctypes import addressof, c_char
+from functools import lru_cache
 from operator import is_
 from typing import Any
 
@@ -84,6 +85,20 @@ def move_averages(means: Sequence[Array], values: Sequence[Array], weight: float
         run_together(kernels.move_average, zip(values, means), [(weight,)] * len(means))
 
 
+def clip_together(
+    grads: Sequence[Array], max_norm: float, scale_nonfinite: bool
+) -> float:
+    """Scale them all to that norm at most; their norm before. Contiguous and of one dtype."""
+    base = grads[0].reshape(-1)
+    places = np.array([[_address(grad) for grad in grads]], np.int64)
+    places -= places[0, 0]
+    places //= base.itemsize
+    norm = np.empty(1)
+    cut = _cut_once(tuple([grad.size for grad in grads]))
+    kernels.clip_norm(places, *cut, max_norm, scale_nonfinite, norm, base)
+    return float(norm[0])
+
+
 def _address(array: Array) -> int:
     try:
         return addressof(_from_buffer(array))  # a fifth of the time of array.ctypes.data
@@ -105,3 +120,7 @@ def _cut(sizes: Sequence[int]) -> tuple[Array, Array]:
             room -= stop - start
     shares.append(len(pieces))
     return np.array(pieces, np.int64).reshape(-1, 3), np.array(shares, np.int64)
+
+
+_cut_once = lru_cache(maxsize=8)(_cut)
+"""For who keeps no Table: 12 million elements are cut in 300 µs."""

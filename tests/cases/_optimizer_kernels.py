@@ -51,6 +51,23 @@ def sgd(rng, dtype):
             yield _call(dtype, sizes, settings, [float(first)], arrays)
 
 
+@case("clip_norm")
+def clip_norm(rng, dtype):
+    for sizes in SIZES:
+        for most, also_nonfinite, scale in ((1.5, True, 1.0), (1e9, True, 1.0), (1.5, False, 1e19)):
+
+            def arrays(n, scale=scale):
+                return (normal(rng, n, dtype) * scale,)
+
+            made = _call(dtype, sizes, [], [], arrays)
+            inputs = [*made.inputs[:3], most, also_nonfinite]
+            yield KernelCase(inputs, [np.zeros(1), *made.state])
+    made = _call(dtype, (40,), [], [], lambda n: (np.full(n, np.inf),))
+    for also_nonfinite in (True, False):
+        inputs = [*made.inputs[:3], 1.0, also_nonfinite]
+        yield KernelCase(inputs, [np.zeros(1), *made.state], note="inf")
+
+
 @case("adam")
 def adam(rng, dtype):
     for sizes in SIZES:

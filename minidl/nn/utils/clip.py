@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl._tensor import Tensor, host_call
+from minidl.ops._math import KERNEL_FROM
 from minidl.sparse import RowSparse
 from minidl.typing import Array
 
@@ -52,13 +54,30 @@ def get_total_norm(
     norm_type = float(norm_type)
     norms = np.array([_norm(_values(t), norm_type) for t in listed], np.float64)
     total = np.linalg.norm(norms, ord=norm_type) if len(norms) else 0.0
+    return _checked(total, norm_type, error_if_nonfinite, listed[0].dtype if listed else np.float32)
+
+
+def _checked(total: Any, norm_type: float, error_if_nonfinite: bool, dtype: Any) -> Tensor:
     if error_if_nonfinite and not np.isfinite(total):
         raise RuntimeError(
             f"get_total_norm: the norm of order {norm_type} is {total}; a gradient has NaN or inf "
             "(autograd.detect_anomaly finds where), or give error_if_nonfinite=False"
         )
-    dtype = listed[0].dtype if listed else np.float32
     return Tensor(np.asarray(total, dtype))
+
+
+def _together(parameters: list[Tensor]) -> bool:
+    """Whether one kernel call can do it: dense gradients, contiguous, different, of one dtype."""
+    grads: list[Any] = [p.grad for p in parameters]
+    if not kernels.ENABLED or len(set(map(id, grads))) < len(grads):
+        return False
+    for grad in grads:
+        if type(grad) is not Tensor or grad.node is not None or grad.dtype is not grads[0].dtype:
+            return False
+        flags = grad.array.flags
+        if not flags.c_contiguous or not flags.writeable:
+            return False
+    return sum([grad.array.size for grad in grads]) >= KERNEL_FROM and grads[0].dtype.itemsize >= 4
 
 
 @host_call
@@ -86,6 +105,16 @@ def clip_grad_norm_(
     makes every gradient NaN, unless error_if_nonfinite.
     """
     listed = _with_gradient(parameters)
+    if norm_type == 2 and _together(listed):
+        from minidl.optim._tables import clip_together  # beside this package, so only when needed
+
+        grads: list[Any] = [p.grad for p in listed]
+        arrays = [grad.array for grad in grads]
+        norm = clip_together(arrays, float(max_norm), not error_if_nonfinite)
+        if not norm + 1e-6 <= max_norm:
+            for grad in grads:
+                grad.version[0] += 1
+        return _checked(norm, 2.0, error_if_nonfinite, listed[0].dtype)
     total = get_total_norm([p.grad for p in listed], norm_type, error_if_nonfinite)
     clip_grads_with_norm_(listed, max_norm, total)
     return total

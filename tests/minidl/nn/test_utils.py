@@ -45,6 +45,39 @@ def test_by_hand():
     assert float(utils.clip_grad_norm_(nn.Parameter(minidl.tensor([1.0])), 1.0)) == 0
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("most", [1.5, 1e6])
+def test_one_call_for_many_gradients(most, dtype, rng):
+    shapes = [(300, 41), (7,), (90_001,), ()]
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    ours = [nn.Parameter(Tensor(np.zeros(shape, dtype))) for shape in shapes]
+    for p, array in zip(ours, arrays):
+        p.grad = Tensor(array.copy())
+    before = [p.grad._version for p in ours]
+    truth = np.sqrt(sum(np.square(a, dtype=np.float64).sum() for a in arrays))
+    total = utils.clip_grad_norm_(ours, most)
+    assert float(total) == pytest.approx(truth, rel=1e-6)
+    factor = dtype(most / (truth + 1e-6)) if most < truth else dtype(1)
+    for p, array in zip(ours, arrays):
+        np.testing.assert_allclose(p.grad.array, array * factor, rtol=1e-6)
+    assert [p.grad._version > v for p, v in zip(ours, before)] == [most < truth] * 4
+    ours[2].grad.array[5] = np.nan
+    kept = ours[0].grad.array.copy()
+    with pytest.raises(RuntimeError, match="is nan"):
+        utils.clip_grad_norm_(ours, most, error_if_nonfinite=True)
+    np.testing.assert_array_equal(ours[0].grad.array, kept)
+    utils.clip_grad_norm_(ours, most)
+    assert np.isnan(ours[0].grad.array).all()
+
+
+def test_a_gradient_given_twice_is_scaled_twice():
+    p = nn.Parameter(Tensor(np.zeros(5_000, np.float32)))
+    p.grad = Tensor(np.ones(5_000, np.float32))
+    total = float(utils.clip_grad_norm_([p, p], 1.0))
+    assert total == pytest.approx(100.0)
+    np.testing.assert_allclose(p.grad.array, 1e-4, rtol=1e-5)
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_norm_of_float32_extremes(scale):
     g = Tensor(np.array([3.0, 4.0], np.float32) * np.float32(scale))
