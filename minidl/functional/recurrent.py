@@ -105,7 +105,10 @@ def one_direction(
     sizes: IntArray,
     reverse: bool,
 ) -> list[Tensor]:
-    """One direction of one layer over packed rows x (N, D): out (N, H) and each last state."""
+    """One direction of one layer over x (T, B, D), or rows packed by sizes (N, D).
+
+    Returns out (T, B, H) or (N, H), and each last state.
+    """
     if x.dtype == np.float16:  # a way to store: steps are computed in float32
         wide = [None if w is None else w.float() for w in weights]
         first = [s.float() if isinstance(s, Tensor) else s.astype(np.float32) for s in states]
@@ -135,11 +138,12 @@ def recurrent_layers(
     bidirectional: bool = False,
     dropout: float = 0.0,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Layers on top of each other, over packed rows.
+    """Layers on top of each other, over sequences of one length or packed rows.
 
-    x (N, D), sizes (T,) its rows a step; each of `states` (L * directions, B, H); weights: for each
-    layer the forward and, if bidirectional, the backward direction's. dropout: between layers.
-    Returns out (N, directions * H) of the last layer, and the last states, shaped as `states`.
+    x (T, B, D) or packed (N, D), sizes (T,) its rows a step; each of `states` (L * directions, B,
+    H); weights: for each layer the forward and, if bidirectional, the backward direction's.
+    dropout: between layers.
+    Returns out (..., directions * H) of the last layer, and the last states, shaped as `states`.
     """
     directions = 2 if bidirectional else 1
     last: list[list[Tensor]] = [[] for _ in states]
@@ -152,7 +156,7 @@ def recurrent_layers(
             outs.append(out)
             for ended, end in zip(last, ends):
                 ended.append(end)
-        x = cat(outs, 1) if bidirectional else outs[0]
+        x = cat(outs, -1) if bidirectional else outs[0]
         if dropout and place + directions < len(weights):
             x = drop(x, dropout)
     # one layer of one direction: a view, a third of the time of stack

@@ -170,7 +170,6 @@ HOMES = {
         "pair_blocks",
     ),
     "recurrent": (
-        "gate_weights",
         "rnn_backward",
         "rnn_forward",
     ),
@@ -181,6 +180,10 @@ HOMES = {
     "recurrent_lstm": (
         "lstm_backward",
         "lstm_forward",
+    ),
+    "recurrent_weights": (
+        "gate_sums_shape",
+        "gate_weights",
     ),
     "resampling": (
         "resample",

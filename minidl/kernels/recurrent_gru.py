@@ -1,4 +1,4 @@
-"""GRU over whole sequences. How sequences, states and weights lie: see `recurrent`.
+"""GRU over whole sequences. How sequences, states and weights lie: see `_sequences`.
 
 Gates have four parts: r, z, n, and m, the recurrent product that r multiplies. So the recurrent
 weights come in two parts, W_h of r and z, whose products are added to the input's, and that of m.
@@ -9,25 +9,29 @@ import numpy as np
 from minidl.kernels._jit import kernel, piece, prange
 from minidl.kernels._math import sigmoid, tanh
 from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds
-from minidl.kernels._tile import panel_product, unpacked
-from minidl.kernels.recurrent import (
+from minidl.kernels._sequences import (
     SERIAL_BELOW,
     add_rows,
     block_rows,
+    by_steps,
     copy_rows,
     dots,
     matrix,
+    place_of,
+    rows_of_x,
     sequences_a_piece,
     sigmoid_ref,
     spans,
     step_of,
     steps_ahead,
 )
+from minidl.kernels._tile import panel_product, unpacked
+from minidl.kernels.recurrent_weights import add_to_sums, give_back, put_inputs, rooms
 
 
 @QUIET
-def gru_forward_ref(x, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, h, gates, out):
-    size = h.shape[1]
+def gru_forward_ref(x, gap, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, h, gates, out):
+    size, x = h.shape[1], by_steps(x, gap)
     for s, e in spans(starts, sizes, reverse):
         n = e - s
         i_r, i_z, i_n = np.split(x[s:e] @ matrix(w_ih, packed, 3 * size), 3, axis=1)
@@ -59,11 +63,12 @@ def _state(gate, bias, old, y):
 
 
 @piece
-def _forward(x, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, first, h, gates, out):
+def _forward(x, gap, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, first, h, gates, out):
     size = h.shape[1]
     keep = gates.shape[0] > 0
     ahead = steps_ahead(h.shape[0], sizes)
     room = np.empty((0 if keep else ahead * h.shape[0], gates.shape[1]), x.dtype)
+    x_room = np.empty((ahead * h.shape[0] if gap > 1 else 0, x.shape[1]), x.dtype)
     block, low = gates, 0
     for i in range(sizes.size):
         t = step_of(i, sizes.size, reverse)
@@ -73,10 +78,11 @@ def _forward(x, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, first, h,
             if i % ahead == 0:
                 low, high = block_rows(i, ahead, starts, sizes, reverse, first, n)
                 block = gates[low:high] if keep else room[: high - low]
+                rows = rows_of_x(x, gap, sizes[0], low, high, x_room)
                 if packed:
-                    panel_product(x[low:high], w_ih, False, block[:, : 3 * size])
+                    panel_product(rows, w_ih, False, block[:, : 3 * size])
                 else:
-                    dots(x[low:high], w_ih[0], False, block[:, : 3 * size])
+                    dots(rows, w_ih[0], False, block[:, : 3 * size])
             own = block[s - low : s - low + n]
             if packed:
                 panel_product(h[:n], w_rz, True, own[:, : 2 * size])
@@ -90,7 +96,7 @@ def _forward(x, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, first, h,
 
 
 @kernel(reference=gru_forward_ref, parallel=True, serial_below=SERIAL_BELOW, size_of="out")
-def gru_forward(x, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, h, gates, out):
+def gru_forward(x, gap, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, h, gates, out):
     """x (N, D), out (N, H), h (B, H); bias (4H,), gates (N, 4H) or (0, 4H) as r, z, n, m.
 
     r, z = sigmoid(x W_i^T + h W_h^T + bias),  m = h W_hn^T + bias_m,
@@ -100,21 +106,28 @@ def gru_forward(x, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, h, gat
     rows = sequences_a_piece(h.shape[0])
     for p in prange(count_pieces(h.shape[0], rows)):
         s, e = piece_bounds(p, rows, h.shape[0])
-        _forward(x, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, s, h[s:e], gates, out)
+        _forward(
+            x, gap, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, s, h[s:e], gates, out
+        )
 
 
-def gru_backward_ref(dout, gates, before, w_ih, w_hh, starts, sizes, reverse, dh, dgates, dx):
-    size, width = dh.shape[1], dx.shape[1]
+def gru_backward_ref(
+    dout, dout_gap, x, gap, before, gates, w_ih, w_hh, starts, sizes, reverse, dh, dgates, dx, sums
+):
+    size, width, dout = dh.shape[1], x.shape[1], by_steps(dout, dout_gap)
+    found, dinput = np.empty(gates.shape, x.dtype), np.empty(dx.shape, x.dtype)
     for s, e in spans(starts, sizes, not reverse):
         count = e - s
         r, z, n, m = np.split(gates[s:e], 4, axis=1)
         total = dh[:count] + dout[s:e] if len(dout) else dh[:count]
         dn = total * (1 - z) * (1 - n * n)
         dz = total * (before[s:e] - n) * (z * (1 - z))
-        dgates[s:e] = np.concatenate([dn, dn * m * (r * (1 - r)), dz, dn * r], axis=1)
-        dh[:count] = total * z + dgates[s:e, size:] @ unpacked(w_hh, size)
+        found[s:e] = np.concatenate([dn, dn * m * (r * (1 - r)), dz, dn * r], axis=1)
+        dh[:count] = total * z + found[s:e, size:] @ unpacked(w_hh, size)
         if len(dx):
-            dx[s:e] = dgates[s:e, : 3 * size] @ unpacked(w_ih, width)
+            dinput[s:e] = found[s:e, : 3 * size] @ unpacked(w_ih, width)
+    use = (3 * size, size, width)
+    give_back(found, dinput, x, gap, before, starts, sizes, use, dgates, dx, sums)
 
 
 @piece
@@ -137,32 +150,52 @@ def _gradient(gate, old, dh, dgate):
 
 
 @piece
-def _backward(dout, gates, before, w_ih, w_hh, starts, sizes, reverse, first, dh, dgates, dx):
-    size = dh.shape[1]
+def _backward(
+    dout, dout_gap, x, gap, before, gates, w_ih, w_hh, starts, sizes, reverse, first, dh, dgates,
+    dx, sums,
+):  # fmt: skip
+    size, batch, summed, filled = dh.shape[1], sizes[0], sums.shape[0] > 0, 0
+    chunk, rows, inputs, panel = rooms(dh.shape[0], gates.shape[1], x, before, sums)
     for i in range(sizes.size):
         t = step_of(i, sizes.size, not reverse)
-        n = min(dh.shape[0], sizes[t] - first)
+        n = max(0, min(dh.shape[0], sizes[t] - first))  # rows; sequences that end early have none
+        s = starts[t] + first
+        own = rows[filled : filled + n] if summed else dgates[s : s + n]
+        add_rows(dout, dout_gap, batch, s, dh[:n])
+        for row in range(n):
+            _gradient(gates[s + row], before[s + row], dh[row], own[row])
         if n > 0:
-            s = starts[t] + first
-            own = dgates[s : s + n]
-            add_rows(dout, s, dh[:n])
-            for row in range(n):
-                _gradient(gates[s + row], before[s + row], dh[row], own[row])
             panel_product(own[:, size:], w_hh, True, dh[:n])
             if dx.shape[0]:
-                panel_product(own[:, : 3 * size], w_ih, False, dx[s : s + n])
+                at = place_of(s, batch, gap)
+                panel_product(own[:, : 3 * size], w_ih, False, dx[at : at + n * gap : gap])
+        if summed:
+            put_inputs(x, gap, batch, s, before, inputs[filled : filled + n])
+            filled += n
+            if (i + 1) % chunk == 0 or i + 1 == sizes.size:
+                use = (3 * size, size, x.shape[1])
+                add_to_sums(
+                    rows[:filled], inputs[:filled], use, panel[:, :filled], i >= chunk, sums[0]
+                )
+                filled = 0
 
 
 @kernel(reference=gru_backward_ref, parallel=True, serial_below=SERIAL_BELOW, size_of="before")
-def gru_backward(dout, gates, before, w_ih, w_hh, starts, sizes, reverse, dh, dgates, dx):
-    """dout (N, H) or (0, H), before (N, H): h before each step, dh (B, H), dx (N, D) or (0, D).
+def gru_backward(
+    dout, dout_gap, x, gap, before, gates, w_ih, w_hh, starts, sizes, reverse, dh, dgates, dx, sums
+):
+    """dout (N, H) or (0, H), x (N, D), before (N, H): h before each step, dh (B, H).
 
     gates (N, 4H) as r, z, n, m; dgates (N, 4H), the gradient of the gates before their functions,
     as n, r, z, m: so the first three quarters belong to the input's product, the last three to the
     recurrent one. dx = dgates_nrz W_ih, dh = dh z + dgates_rzm W_hh. Weights are packed from
-    W_ih (3H, D), rows as n, r, z, and W_hh (3H, H).
+    W_ih (3H, D), rows as n, r, z, and W_hh (3H, H). dgates has no rows where the pieces' sums
+    have any; dx (N, D) or (0, D).
     """
     rows = sequences_a_piece(dh.shape[0])
     for p in prange(count_pieces(dh.shape[0], rows)):
         s, e = piece_bounds(p, rows, dh.shape[0])
-        _backward(dout, gates, before, w_ih, w_hh, starts, sizes, reverse, s, dh[s:e], dgates, dx)
+        _backward(
+            dout, dout_gap, x, gap, before, gates, w_ih, w_hh, starts, sizes, reverse, s, dh[s:e],
+            dgates, dx, sums[p : p + 1],
+        )  # fmt: skip

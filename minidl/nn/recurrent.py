@@ -139,20 +139,18 @@ class RNNBase(Module):
         order, back = (None, None) if packed is None else packed[2:]
         if given is not None and order is not None:
             states = [s.take_rows(order.array, 1) for s in states]
-        rows = x if packed is not None else x.reshape(steps * batch, x.shape[-1])
         dropout = self.dropout if self.training else 0.0
         out, ends = F.recurrent_layers(
-            self.mode, rows, sizes, states, self._weights(), self.bidirectional, dropout
+            self.mode, x, sizes, states, self._weights(), self.bidirectional, dropout
         )  # fmt: skip
         if packed is not None:
             result: Any = PackedSequence(out, *packed[1:])
             if back is not None:
                 ends = [s.take_rows(back.array, 1) for s in ends]
         elif unbatched:
-            result, ends = out, [s.squeeze(1) for s in ends]
+            result, ends = out.squeeze(1), [s.squeeze(1) for s in ends]
         else:
-            result = out.reshape(steps, batch, out.shape[-1])
-            result = result.transpose(0, 1) if self.batch_first else result
+            result = out.transpose(0, 1) if self.batch_first else out
         return result, (ends[0] if len(ends) == 1 else tuple(ends))
 
     def _given_states(self, hx: Any) -> list[Tensor] | None:

@@ -10,6 +10,7 @@ import numpy as np
 from minidl import kernels
 from minidl.ops import _math
 from minidl.ops._op import empty
+from minidl.ops._product import product
 from minidl.ops._sums import sum_rows
 
 _PACK_FROM = 16
@@ -83,24 +84,74 @@ def panels(w, transposed=False):
     return packed
 
 
-def weight_gradient(dgates, columns, x, needs):
-    """(dw, db) of the gates in a slice of columns: dgates^T x, and the sum; None where not needed.
-
-    dgates (N, G), x (N, D), dw (M, D), db (M,); needs: (dw, db).
+def rows_in(x):
+    """(rows, gap) of x (N, D) or (T, B, D): (N, D) in memory's order, and how many of them lie
+    between one sequence's row and the next one's. A layer's batch_first input needs no copy.
     """
-    own = dgates[:, columns]
-    if not needs[0]:
-        return None, sum_rows(own) if needs[1] else None
-    x = np.ascontiguousarray(x)
-    dw = empty((own.shape[1], x.shape[1]), x.dtype)
-    db = empty(len(dw) if needs[1] else 0, x.dtype)
-    suited(kernels.gate_weights, dgates, dw)(dgates, columns.start, x, dw, db)
-    return dw, db if needs[1] else None
+    if x.ndim == 2:
+        return np.ascontiguousarray(x), 1
+    if not x.flags.c_contiguous and x.swapaxes(0, 1).flags.c_contiguous:
+        return x.swapaxes(0, 1).reshape(-1, x.shape[2]), len(x)
+    return np.ascontiguousarray(x).reshape(-1, x.shape[2]), 1
+
+
+def shaped(rows, gap, like):
+    """Rows as `rows_in` gives them, with the axes of x again."""
+    if like.ndim == 2:
+        return rows
+    steps, batch = like.shape[:2]
+    if gap == 1:
+        return rows.reshape(steps, batch, -1)
+    return rows.reshape(batch, steps, -1).swapaxes(0, 1)
+
+
+def gradient_room(steps, x, before, gates, needs):
+    """(dgates, dx, sums) for a backward kernel, which fills them; gates (N, G), x (N, D).
+
+    needs: whether dx and any weight's gradient are wanted. sums have no rows where dgates is to be
+    multiplied afterwards.
+    """
+    shape = (0, 0, 0, 1)
+    if needs[1]:
+        inputs = x.shape[1] + 1 + before.shape[1]
+        shape = kernels.gate_sums_shape(steps.batch, steps.rows, gates.shape[1], inputs, x.dtype)
+    sums = empty(shape, x.dtype)
+    dgates = empty((0 if len(sums) else steps.rows, gates.shape[1]), x.dtype)
+    return dgates, empty((len(x) if needs[0] else 0, x.shape[1]), x.dtype), sums
+
+
+def input_weights(found, columns, x, gap, needs):
+    """(dw_ih, db) of the gates in a slice of columns; None where not needed.
+
+    found: (dgates, sums) from the backward kernel, x (N, D) and gap: see `rows_in`.
+    """
+    return _weights(found, columns, x, gap, 0, x.shape[1], needs)
+
+
+def recurrent_weights(found, columns, x, before, needs):
+    """(dw_hh, db) likewise, for the states before each step (N, H)."""
+    return _weights(found, columns, before, 1, x.shape[1] + 1, x.shape[1], needs)
+
+
+def _weights(found, columns, rows, gap, place, bias_place, needs):
+    (dgates, sums), count = found, columns.stop - columns.start
+    if not any(needs):
+        return None, None
+    if not len(sums):
+        own = dgates[:, columns]
+        if gap > 1:
+            rows = rows.reshape(-1, gap, rows.shape[1]).swapaxes(0, 1).reshape(rows.shape)
+        dw = product(own.T, rows) if needs[0] else None
+        return dw, sum_rows(own) if needs[1] else None
+    dw = empty((count, rows.shape[1] if needs[0] else 0), rows.dtype)
+    db = empty(count if needs[1] else 0, rows.dtype)
+    suited(kernels.gate_weights, sums)(sums, place, columns.start, bias_place, dw, db)
+    return dw if needs[0] else None, db if needs[1] else None
 
 
 def rows_of(dout, like):
-    """The gradient of an output, contiguous; no rows if it was not used."""
-    return np.empty((0, like.shape[1]), like.dtype) if dout is None else np.ascontiguousarray(dout)
+    """(rows, gap) of the gradient of an output; no rows if it was not used."""
+    return (np.empty((0, like.shape[1]), like.dtype), 1) if dout is None else rows_in(dout)
 
 
 def start(gradient, like):
@@ -115,16 +166,18 @@ def both_biases(b_ih, b_hh, width, dtype):
     return np.zeros(width, dtype) if b_ih is None else b_ih + b_hh
 
 
-def unrolled(F, cell, steps, inputs, states):
+def unrolled(F, cell, steps, x, w_ih, b_ih, states):
     """A layer in elementary ops: cell(inputs, states) -> new states, one step after the other.
 
-    Returns the first state of all rows, and each state at the end.
+    inputs: x W_ih^T + b_ih. Returns the first state of all rows, and each state at the end.
     """
-    outs = {}
+    rows = x.reshape(steps.rows, x.shape[-1]) if x.ndim == 3 else x
+    inputs, outs = F.linear(rows, w_ih, b_ih), {}
     for s, e in steps.spans():
         n = e - s
         new = cell(inputs[s:e], [state[:n] for state in states])
         outs[s] = new[0]
         whole = n == steps.batch
         states = [a if whole else F.cat([a, state[n:]]) for a, state in zip(new, states)]
-    return F.cat([outs[s] for s in sorted(outs)]), *states
+    out = F.cat([outs[s] for s in sorted(outs)])
+    return out.reshape(*x.shape[:-1], out.shape[1]), *states

@@ -11,14 +11,14 @@ _ORDER = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 3, 1, 2)}  # of PyTorch's g
 
 @exports("RNN", "GRU", "LSTM")
 def recurrent(graph, call):
-    """Packed rows (T * B, D) become (T, B, D), which sequences of one length allow."""
+    """Packed rows (T * B, D) become (T, B, D) where all sequences have one length."""
     states = 2 if call.op == "LSTM" else 1
     first = 1 + states  # the place of w_ih
     sizes = _steps(call)
     if call.op == "LSTM" and call.has(7):
         raise ExportError("export: an LSTM with a projection has no ONNX operator")
     size = call.shape(1)[1]
-    x = graph.reshape(call.name(0), [sizes, call.shape(1)[0], call.shape(0)[1]])
+    x = graph.reshape(call.name(0), [sizes, call.shape(1)[0], call.shape(0)[-1]])
     weights = [_gates(call, first + i, size) for i in range(2)]
     bias = None
     if call.has(first + 2):
@@ -35,7 +35,7 @@ def recurrent(graph, call):
         call.op, x, weights[0][None], weights[1][None], bias, None, *start,
         outputs=1 + states, **given,
     )  # fmt: skip
-    rows = graph.reshape(out[0], [call.out_shape()[0], size])
+    rows = graph.reshape(out[0], [*call.out_shape()[:-1], size])
     return (rows, *[graph.add("Squeeze", y, np.array([0])) for y in out[1:]])
 
 

@@ -109,7 +109,7 @@ _ORDER = {"RNN_TANH": (0,), "RNN_RELU": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3
 
 def _fused(mode, x, h, c, w, r, b, backwards):
     """A sweep as one op: ONNX's blocks of gates come into PyTorch's order."""
-    steps, batch, width = x.shape
+    steps, batch = x.shape[:2]
     size = r.shape[-1]
 
     def turned(t: Tensor) -> Tensor:
@@ -119,10 +119,9 @@ def _fused(mode, x, h, c, w, r, b, backwards):
     half = b.shape[0] // 2
     weights = (turned(w), turned(r), turned(b[:half]), turned(b[half:]), None)
     states = (h, c) if mode == "LSTM" else (h,)
-    rows = x.reshape(steps * batch, width)
     sizes = np.full(steps, batch)
-    out, *last = one_direction(mode, rows, states, weights, sizes, backwards)
-    return out.reshape(steps, batch, size), last[0], last[1] if mode == "LSTM" else c
+    out, *last = one_direction(mode, x, states, weights, sizes, backwards)
+    return out, last[0], last[1] if mode == "LSTM" else c
 
 
 def _sweep(cell, x, h, c, lengths, backwards):
