@@ -8,7 +8,7 @@ exp_below of less than -60: 5).
 Each has a body for float32 and one for float64, and an argument is never converted between them.
 Only "contract" is allowed here: the rounding tricks below would not survive reassociation.
 
-Sources: Cephes (S. Moshier) for exp, log, tanh in float32 and tanh in float64; fdlibm e_log.c (Sun
+Sources: Cephes (S. Moshier) for exp, log in float32 and tanh in float64; fdlibm e_log.c (Sun
 Microsystems 1993) for log in float64; the erf approximation in float32 has the form published by
 N. Juffa (an odd polynomial near 0, 1 - exp(polynomial) beyond), quick_erf that of Eigen and XLA.
 """
@@ -24,6 +24,7 @@ f32 = np.float32
 # Adding 1.5 * 2^23 (2^52) rounds to a whole number, which then stands in the lowest mantissa bits:
 # unlike a conversion to int, this is defined for NaN too.
 _ROUND32, _ROUND32_BITS = f32(12582912.0), np.int32(0x4B400000)
+_SIGN32 = np.int32(-0x80000000)
 _ROUND64, _ROUND64_BITS = np.float64(6755399441055744.0), np.int64(0x4338000000000000)
 
 
@@ -170,17 +171,26 @@ def _log1p64(u):
 
 @helper
 def _tanh32(x):
-    a = abs(x)
-    s = x * x
-    p = f32(-5.70498872745e-3)
-    p = p * s + f32(2.06390887954e-2)
-    p = p * s + f32(-5.37397155531e-2)
-    p = p * s + f32(1.33314422036e-1)
-    p = p * s + f32(-3.33332819422e-1)
-    near = x if s == f32(0.0) else x + x * s * p  # keeps -0.0
-    far = f32(1.0) - f32(2.0) / (_exp32(f32(2.0) * a) + f32(1.0))
-    far = -far if x < f32(0.0) else far
-    return near if a < f32(0.625) else far
+    # tanh |x| = (1 - e) / (1 + e), e = exp(-2 |x|) = 2^n (1 + q): with q = exp(r) - 1 at hand
+    # nothing cancels near 0 (there n = 0), so there is one way for all x: .32 ns, not .48
+    t = f32(-2.0) * abs(x)
+    t = f32(-19.0) if t < f32(-19.0) else t  # tanh(9.5) rounds to 1
+    shifted = t * f32(1.44269504088896341) + _ROUND32
+    n = shifted - _ROUND32
+    r = t - n * f32(0.693359375)
+    r = r + n * f32(2.12194440e-4)
+    p = f32(1.9875691500e-4)
+    p = p * r + f32(1.3981999507e-3)
+    p = p * r + f32(8.3334519073e-3)
+    p = p * r + f32(4.1665795894e-2)
+    p = p * r + f32(1.6666665459e-1)
+    p = p * r + f32(5.0000001201e-1)
+    q = p * (r * r) + r
+    bits = np.int32(f32(shifted).view(np.int32) << np.int32(23))  # n in the place of the exponent
+    s = np.int32(bits + np.int32(0x3F800000)).view(np.float32)  # 2^n
+    y = ((f32(1.0) - s) - s * q) / ((f32(1.0) + s) + s * q)
+    sign = np.int32(f32(x).view(np.int32) & _SIGN32)
+    return np.int32(f32(y).view(np.int32) | sign).view(np.float32)
 
 
 @helper
@@ -204,6 +214,27 @@ def _sigmoid32(x):
     # 1 / (1 + exp(-x)) would overflow to 0 below -88, where the true value is still denormal
     e = _exp32(-abs(x))
     return (e if x < f32(0.0) else f32(1.0)) / (f32(1.0) + e)
+
+
+@helper
+def _quick_sigmoid32(x):
+    # x within ±87: one factor 2^n, whose bits are added to those of exp(r)
+    x = f32(87.0) if x > f32(87.0) else x
+    x = f32(-87.0) if x < f32(-87.0) else x
+    shifted = x * f32(-1.44269504088896341) + _ROUND32
+    n = shifted - _ROUND32
+    r = -x - n * f32(0.693359375)
+    r = r + n * f32(2.12194440e-4)
+    p = f32(1.9875691500e-4)
+    p = p * r + f32(1.3981999507e-3)
+    p = p * r + f32(8.3334519073e-3)
+    p = p * r + f32(4.1665795894e-2)
+    p = p * r + f32(1.6666665459e-1)
+    p = p * r + f32(5.0000001201e-1)
+    p = p * (r * r) + r + f32(1.0)
+    bits = np.int32(f32(shifted).view(np.int32) << np.int32(23))
+    e = np.int32(f32(p).view(np.int32) + bits).view(np.float32)
+    return f32(1.0) / (f32(1.0) + e)
 
 
 @helper
@@ -290,6 +321,8 @@ log1p = by_dtype(float32=_log1p32, float64=_log1p64)
 """log(1 + u) for u >= 0, right for tiny u."""
 tanh = by_dtype(float32=_tanh32, float64=_tanh64)
 sigmoid = by_dtype(float32=_sigmoid32, float64=_sigmoid64)
+quick_sigmoid = by_dtype(float32=_quick_sigmoid32, float64=_sigmoid64)
+"""For gates: three quarters of sigmoid's time; results below 1.6e-38 are 1.6e-38."""
 erf = by_dtype(float32=_erf32, float64=_erf64)
 quick_erf = by_dtype(float32=_quick_erf32, float64=_erf64)
 """For 1 + erf(x), as in GELU, where the last digits of erf drop out."""

@@ -7,7 +7,7 @@ weights come in two parts, W_h of r and z, whose products are added to the input
 import numpy as np
 
 from minidl.kernels._jit import kernel, piece, prange
-from minidl.kernels._math import sigmoid, tanh
+from minidl.kernels._math import quick_sigmoid, tanh
 from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds
 from minidl.kernels._sequences import (
     SERIAL_BELOW,
@@ -51,7 +51,7 @@ def _state(gate, bias, old, y):
     size = y.size
     first, b_first = gate[: 2 * size], bias[: 2 * size]
     for k in range(first.size):
-        first[k] = sigmoid(first[k] + b_first[k])
+        first[k] = quick_sigmoid(first[k] + b_first[k])
     r, z, n, m = first[:size], first[size:], gate[2 * size : 3 * size], gate[3 * size :]
     b_n, b_m = bias[2 * size : 3 * size], bias[3 * size :]
     for k in range(size):
@@ -99,7 +99,7 @@ def _forward(x, gap, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, firs
 def gru_forward(x, gap, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, h, gates, out):
     """x (N, D), out (N, H), h (B, H); bias (4H,), gates (N, 4H) or (0, 4H) as r, z, n, m.
 
-    r, z = sigmoid(x W_i^T + h W_h^T + bias),  m = h W_hn^T + bias_m,
+    r, z = quick_sigmoid(x W_i^T + h W_h^T + bias),  m = h W_hn^T + bias_m,
     n = tanh(x W_in^T + bias_n + r m),  h = (1 - z) n + z h.
     Weights are packed from W_ih^T (D, 3H), and the r, z and n columns of W_hh^T (H, 3H).
     """

@@ -7,7 +7,7 @@ compare too many addresses.
 import numpy as np
 
 from minidl.kernels._jit import kernel, piece, prange
-from minidl.kernels._math import sigmoid, tanh
+from minidl.kernels._math import quick_sigmoid, tanh
 from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds
 from minidl.kernels._sequences import (
     SERIAL_BELOW,
@@ -53,13 +53,13 @@ def _state(gate, bias, c, y):
     size = y.size
     first, b_first = gate[: 2 * size], bias[: 2 * size]
     for k in range(first.size):
-        first[k] = sigmoid(first[k] + b_first[k])
+        first[k] = quick_sigmoid(first[k] + b_first[k])
     i, f, g, o = first[:size], first[size:], gate[2 * size : 3 * size], gate[3 * size :]
     b_g, b_o = bias[2 * size : 3 * size], bias[3 * size :]
     for k in range(g.size):
         g[k] = tanh(g[k] + b_g[k])
     for k in range(o.size):
-        o[k] = sigmoid(o[k] + b_o[k])
+        o[k] = quick_sigmoid(o[k] + b_o[k])
     for k in range(c.size):
         c[k] = f[k] * c[k] + i[k] * g[k]
     for k in range(y.size):

@@ -14,7 +14,7 @@ from minidl.kernels._pieces import count_pieces
 from minidl.kernels._sequences import as_given, by_steps, pieces_of, place_of
 from minidl.kernels._tile import PANEL_BYTES, pack_columns, panel_product
 
-ROWS = 256  # that are multiplied at once
+ROWS = 128
 _FEW = 32  # rows a piece, below which reading and writing the sums takes too long
 
 
