@@ -89,8 +89,8 @@ def rnn_forward(x, gap, w_ih, w_hh, packed, bias, starts, sizes, reverse, relu, 
 
 
 def rnn_backward_ref(
-    dout, dout_gap, x, gap, before, out, w_ih, w_hh, starts, sizes, reverse, relu, dh, dgates, dx,
-    sums,
+    dout, dout_gap, x, gap, before, out, w_ih, w_hh, starts, sizes, reverse, relu, dh, sums, dgates,
+    dx,
 ):  # fmt: skip
     size, width, dout = dh.shape[1], x.shape[1], by_steps(dout, dout_gap)
     found, dinput = np.empty(out.shape, out.dtype), np.empty(dx.shape, dx.dtype)
@@ -102,7 +102,8 @@ def rnn_backward_ref(
         dh[:n] = found[s:e] @ unpacked(w_hh, size)
         if len(dx):
             dinput[s:e] = found[s:e] @ unpacked(w_ih, width)
-    give_back(found, dinput, x, gap, before, starts, sizes, (size, 0), dgates, dx, sums)
+    use = (size, 0, width)
+    give_back(found, dinput, x, gap, before, starts, sizes, use, dgates, dx, sums)
 
 
 @piece
@@ -119,7 +120,7 @@ def _rnn_gradient(dh, h, relu, dgates):
 @piece
 def _rnn_backward(
     dout, dout_gap, x, gap, before, out, w_ih, w_hh, starts, sizes, reverse, relu, first, dh,
-    dgates, dx, sums,
+    sums, dgates, dx,
 ):  # fmt: skip
     batch, summed, filled = sizes[0], sums.shape[0] > 0, 0
     chunk, rows, inputs, panel = rooms(dh.shape[0], out.shape[1], x, before, sums)
@@ -149,8 +150,8 @@ def _rnn_backward(
 
 @kernel(reference=rnn_backward_ref, parallel=True, serial_below=SERIAL_BELOW, size_of="out")
 def rnn_backward(
-    dout, dout_gap, x, gap, before, out, w_ih, w_hh, starts, sizes, reverse, relu, dh, dgates, dx,
-    sums,
+    dout, dout_gap, x, gap, before, out, w_ih, w_hh, starts, sizes, reverse, relu, dh, sums, dgates,
+    dx,
 ):  # fmt: skip
     """dout, out (N, H), dout or (0, H), x (N, D), before (N, H): h before each step, dh (B, H).
 
@@ -163,5 +164,5 @@ def rnn_backward(
         s, e = piece_bounds(p, rows, dh.shape[0])
         _rnn_backward(
             dout, dout_gap, x, gap, before, out, w_ih, w_hh, starts, sizes, reverse, relu, s,
-            dh[s:e], dgates, dx, sums[p : p + 1],
+            dh[s:e], sums[p : p + 1], dgates, dx,
         )  # fmt: skip

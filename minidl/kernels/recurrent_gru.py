@@ -112,7 +112,7 @@ def gru_forward(x, gap, w_ih, w_rz, w_m, packed, bias, starts, sizes, reverse, h
 
 
 def gru_backward_ref(
-    dout, dout_gap, x, gap, before, gates, w_ih, w_hh, starts, sizes, reverse, dh, dgates, dx, sums
+    dout, dout_gap, x, gap, before, gates, w_ih, w_hh, starts, sizes, reverse, dh, sums, dgates, dx
 ):
     size, width, dout = dh.shape[1], x.shape[1], by_steps(dout, dout_gap)
     found, dinput = np.empty(gates.shape, x.dtype), np.empty(dx.shape, x.dtype)
@@ -151,8 +151,8 @@ def _gradient(gate, old, dh, dgate):
 
 @piece
 def _backward(
-    dout, dout_gap, x, gap, before, gates, w_ih, w_hh, starts, sizes, reverse, first, dh, dgates,
-    dx, sums,
+    dout, dout_gap, x, gap, before, gates, w_ih, w_hh, starts, sizes, reverse, first, dh, sums,
+    dgates, dx,
 ):  # fmt: skip
     size, batch, summed, filled = dh.shape[1], sizes[0], sums.shape[0] > 0, 0
     chunk, rows, inputs, panel = rooms(dh.shape[0], gates.shape[1], x, before, sums)
@@ -182,7 +182,7 @@ def _backward(
 
 @kernel(reference=gru_backward_ref, parallel=True, serial_below=SERIAL_BELOW, size_of="before")
 def gru_backward(
-    dout, dout_gap, x, gap, before, gates, w_ih, w_hh, starts, sizes, reverse, dh, dgates, dx, sums
+    dout, dout_gap, x, gap, before, gates, w_ih, w_hh, starts, sizes, reverse, dh, sums, dgates, dx
 ):
     """dout (N, H) or (0, H), x (N, D), before (N, H): h before each step, dh (B, H).
 
@@ -197,5 +197,5 @@ def gru_backward(
         s, e = piece_bounds(p, rows, dh.shape[0])
         _backward(
             dout, dout_gap, x, gap, before, gates, w_ih, w_hh, starts, sizes, reverse, s, dh[s:e],
-            dgates, dx, sums[p : p + 1],
+            sums[p : p + 1], dgates, dx,
         )  # fmt: skip

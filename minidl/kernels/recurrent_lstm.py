@@ -127,7 +127,7 @@ def lstm_forward(
 
 def lstm_backward_ref(
     dout, dout_gap, x, gap, before, gates, c_before, w_ih, w_hh, w_hr, starts, sizes, reverse, dh,
-    dc, dgates, dprojected, dx, sums,
+    dc, sums, dgates, dprojected, dx,
 ):  # fmt: skip
     size, width, hidden = dh.shape[1], x.shape[1], dc.shape[1]
     dout = by_steps(dout, dout_gap)
@@ -180,7 +180,7 @@ def _gradient(dh, gate, old, tanh_c, dc, dgate):
 @piece
 def _backward(
     dout, dout_gap, x, gap, before, gates, c_before, w_ih, w_hh, w_hr, starts, sizes, reverse,
-    first, dh, dc, dgates, dprojected, dx, sums,
+    first, dh, dc, sums, dgates, dprojected, dx,
 ):  # fmt: skip
     batch, summed, filled = sizes[0], sums.shape[0] > 0, 0
     chunk, rows, inputs, panel = rooms(dh.shape[0], gates.shape[1], x, before, sums)
@@ -220,7 +220,7 @@ def _backward(
 @kernel(reference=lstm_backward_ref, parallel=True, serial_below=SERIAL_BELOW, size_of="c_before")
 def lstm_backward(
     dout, dout_gap, x, gap, before, gates, c_before, w_ih, w_hh, w_hr, starts, sizes, reverse, dh,
-    dc, dgates, dprojected, dx, sums,
+    dc, sums, dgates, dprojected, dx,
 ):  # fmt: skip
     """dout (N, P) or (0, P), x (N, D), before (N, P), gates (N, 4H), dh (B, P), dc (B, H).
 
@@ -234,5 +234,5 @@ def lstm_backward(
         s, e = piece_bounds(p, rows, dh.shape[0])
         _backward(
             dout, dout_gap, x, gap, before, gates, c_before, w_ih, w_hh, w_hr, starts, sizes,
-            reverse, s, dh[s:e], dc[s:e], dgates, dprojected, dx, sums[p : p + 1],
+            reverse, s, dh[s:e], dc[s:e], sums[p : p + 1], dgates, dprojected, dx,
         )  # fmt: skip

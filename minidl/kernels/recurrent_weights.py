@@ -3,7 +3,7 @@
 The gates of a step are (x, 1, h) times weights, the bias being the weight of an input that is
 always 1. So dw = inputs^T dgates, summed over all rows. A piece of the backward kernel multiplies
 some hundred rows at a time, while they are in the second cache, and dgates never goes to memory:
-for the LSTM 13.2 → XX ms a step. Each piece has a sum of its own, (panels, D + 1 + H, width), for
+a fifth of an LSTM step. Each piece has a sum of its own, (panels, D + 1 + H, width), for
 the gates in panels; `gate_weights` adds them up.
 """
 

@@ -90,9 +90,10 @@ def rows_in(x):
     """
     if x.ndim == 2:
         return np.ascontiguousarray(x), 1
+    steps, batch, width = x.shape
     if not x.flags.c_contiguous and x.swapaxes(0, 1).flags.c_contiguous:
-        return x.swapaxes(0, 1).reshape(-1, x.shape[2]), len(x)
-    return np.ascontiguousarray(x).reshape(-1, x.shape[2]), 1
+        return x.swapaxes(0, 1).reshape(steps * batch, width), steps
+    return np.ascontiguousarray(x).reshape(steps * batch, width), 1
 
 
 def shaped(rows, gap, like):
@@ -101,8 +102,8 @@ def shaped(rows, gap, like):
         return rows
     steps, batch = like.shape[:2]
     if gap == 1:
-        return rows.reshape(steps, batch, -1)
-    return rows.reshape(batch, steps, -1).swapaxes(0, 1)
+        return rows.reshape(steps, batch, rows.shape[1])
+    return rows.reshape(batch, steps, rows.shape[1]).swapaxes(0, 1)
 
 
 def gradient_room(steps, x, before, gates, needs):

@@ -76,7 +76,7 @@ class RNN(Op):
         dgates, dx, sums = gradient_room(steps, rows, before, out, (needs[0], any(needs[2:6])))
         suited(kernels.rnn_backward, out, w_ih, w_hh)(
             dout, dout_gap, rows, gap, before, out, panels(w_ih), panels(w_hh), steps.starts,
-            steps.sizes, reverse, relu, dh, dgates, dx, sums,
+            steps.sizes, reverse, relu, dh, sums, dgates, dx,
         )  # fmt: skip
         found, every = (dgates, sums), slice(0, len(w_hh))
         dw_ih, db = input_weights(found, every, rows, gap, (needs[2], any(needs[4:6])))
@@ -154,7 +154,7 @@ class LSTM(Op):
         dgates, dx, sums = gradient_room(steps, rows, before, gates, (needs[0], any(needs[3:7])))
         suited(kernels.lstm_backward, gates, w_ih, w_hh)(
             dout, dout_gap, rows, gap, before, gates, c_before, ih, hh, hr, steps.starts,
-            steps.sizes, reverse, dh, dc, dgates, dprojected, dx, sums,
+            steps.sizes, reverse, dh, dc, sums, dgates, dprojected, dx,
         )  # fmt: skip
         found, every = (dgates, sums), slice(0, len(w_hh))
         dw_ih, db = input_weights(found, every, rows, gap, (needs[3], any(needs[5:7])))
@@ -236,7 +236,7 @@ class GRU(Op):
         dgates, dx, sums = gradient_room(steps, rows, before, gates, (needs[0], any(needs[2:6])))
         suited(kernels.gru_backward, gates, w_ih, w_hh)(
             dout, dout_gap, rows, gap, before, gates, panels(turned), panels(w_hh), steps.starts,
-            steps.sizes, reverse, dh, dgates, dx, sums,
+            steps.sizes, reverse, dh, sums, dgates, dx,
         )  # fmt: skip
         found, first, last = (dgates, sums), slice(0, 3 * size), slice(size, 4 * size)
         dw_ih, db_ih = input_weights(found, first, rows, gap, (needs[2], needs[4]))

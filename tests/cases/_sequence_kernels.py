@@ -3,6 +3,7 @@
 import numpy as np
 
 from minidl import kernels
+from minidl.kernels._sequences import pieces_of
 from minidl.testing.kernels import KernelCase
 from tests.cases._kernel_samples import normal, sampler_table
 
@@ -20,14 +21,26 @@ def pack_panels(rng, dtype):
 
 
 def _sequences(rng, dtype):
-    """(D, H, starts, sizes, reverse) of recurrent layers; the last two in several pieces."""
+    """(D, H, starts, sizes, reverse, gap) of recurrent layers; the last ones in several pieces, and
+    in several chunks of their rows. gap: of x; above 1 where it lies one sequence after the other.
+    """
     shapes = [
         (2, 3, (0, 0)), (1, 1, (1,)), (3, 7, (5, 4, 4, 1)), (16, 20, (70, 70)), (5, 33, (24, 9)),
+        (3, 9, (64,) * 11 + (40,) * 3),
     ]  # fmt: skip
     for d, h, sizes in shapes:
         for reverse in (False, True):
             counts = np.array(sizes)
-            yield d, h, np.cumsum(counts) - counts, counts, reverse
+            even = reverse and counts.min() == counts.max() > 0
+            yield d, h, np.cumsum(counts) - counts, counts, reverse, len(sizes) if even else 1
+
+
+def _summed(rng, dtype, batch, rows, gates, inputs, summed):
+    """(dgates, sums) as a backward kernel fills them: one of them has rows."""
+    shape = kernels.gate_sums_shape(batch, rows, gates, inputs, dtype)
+    pieces = -(-batch // max(1, -(-batch // pieces_of(batch)))) if summed else 0
+    sums = normal(rng, (pieces, *shape[1:]), dtype)
+    return normal(rng, (0 if pieces else rows, gates), dtype), sums
 
 
 def _weights(rng, dtype, inner, columns, packed=True):
@@ -46,92 +59,103 @@ def _normals(rng, dtype, *shapes):
 
 @case("rnn_forward")
 def rnn_forward(rng, dtype):
-    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
+    for d, h, starts, sizes, reverse, gap in _sequences(rng, dtype):
         for packed, relu in ((True, False), (False, True)):
             x, bias, state, out = _normals(
                 rng, dtype, (sizes.sum(), d), h, (sizes[0], h), (sizes.sum(), h)
             )
             w_ih, w_hh = (_weights(rng, dtype, k, h, packed) for k in (d, h))
-            inputs = [x, w_ih, w_hh, packed, bias, starts, sizes, reverse, relu]
+            inputs = [x, gap, w_ih, w_hh, packed, bias, starts, sizes, reverse, relu]
             yield KernelCase(inputs, [state], [out], f"{d}, {h}, {sizes}, {reverse}, {packed}")
 
 
 @case("rnn_backward")
 def rnn_backward(rng, dtype):
-    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
-        for relu, used, with_x in ((False, True, True), (True, False, False)):
+    for d, h, starts, sizes, reverse, gap in _sequences(rng, dtype):
+        for relu, used, with_x, summed in ((False, True, True, True), (True, False, False, False)):
             n = sizes.sum()
-            dout, out, dh = _normals(rng, dtype, (used * n, h), (n, h), (sizes[0], h))
+            dout, x, before, out, dh = _normals(
+                rng, dtype, (used * n, h), (n, d), (n, h), (n, h), (sizes[0], h)
+            )
             weights = [_weights(rng, dtype, h, k) for k in (d, h)]
-            outputs = [np.empty((n, h), dtype), np.empty((with_x * n, d), dtype)]
-            inputs = [dout, out, *weights, starts, sizes, reverse, relu]
+            dgates, sums = _summed(rng, dtype, sizes[0], n, h, d + 1 + h, summed)
+            inputs = [dout, gap, x, gap, before, np.tanh(out), *weights, starts, sizes, reverse]
+            inputs.append(relu)
+            outputs = [sums, dgates, np.empty((with_x * n, d), dtype)]
             yield KernelCase(inputs, [dh], outputs, f"{d}, {h}, {sizes}, {reverse}, {relu}")
 
 
 @case("lstm_forward")
 def lstm_forward(rng, dtype):
-    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
+    for d, h, starts, sizes, reverse, gap in _sequences(rng, dtype):
         for packed, p, keep in ((True, h, True), (False, h, False), (True, 2, True)):
             n = sizes.sum()
             x, bias, state, c = _normals(rng, dtype, (n, d), 4 * h, (sizes[0], p), (sizes[0], h))
             w_ih, w_hh = (_weights(rng, dtype, k, 4 * h, packed) for k in (d, p))
             w_hr = w_ih[:0] if p == h else _weights(rng, dtype, h, p)
             shapes = (keep * n, 4 * h), (keep * n, h), (n, p)
-            inputs = [x, w_ih, w_hh, w_hr, packed, bias, starts, sizes, reverse]
+            inputs = [x, gap, w_ih, w_hh, w_hr, packed, bias, starts, sizes, reverse]
             note = f"{d}, {h}, {p}, {sizes}, {reverse}, {packed}"
             yield KernelCase(inputs, [state, c], _normals(rng, dtype, *shapes), note)
 
 
 @case("lstm_backward")
 def lstm_backward(rng, dtype):
-    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
-        for p, used in ((h, True), (2, False)):
+    for d, h, starts, sizes, reverse, gap in _sequences(rng, dtype):
+        for p, used, summed in ((h, True, True), (2, False, False), (2, True, True)):
             n = sizes.sum()
             gates = rng.random((n, 4 * h)).astype(dtype)
-            dout, c, dh, dc = _normals(
-                rng, dtype, (used * n, p), (n, h), (sizes[0], p), (sizes[0], h)
+            dout, x, before, c, dh, dc = _normals(
+                rng, dtype, (used * n, p), (n, d), (n, p), (n, h), (sizes[0], p), (sizes[0], h)
             )
             w_ih, w_hh = (_weights(rng, dtype, 4 * h, k) for k in (d, p))
             w_hr = w_ih[:0] if p == h else _weights(rng, dtype, p, h)
-            shapes = (n, 4 * h), (len(w_hr) and n, p), (used * n, d)
-            inputs = [dout, gates, c, w_ih, w_hh, w_hr, starts, sizes, reverse]
+            dgates, sums = _summed(rng, dtype, sizes[0], n, 4 * h, d + 1 + p, summed)
+            outputs = [sums, dgates, *_normals(rng, dtype, (len(w_hr) and n, p), (used * n, d))]
+            inputs = [dout, gap, x, gap, before, gates, c, w_ih, w_hh, w_hr, starts, sizes, reverse]
             note = f"{d}, {h}, {p}, {sizes}, {reverse}"
-            yield KernelCase(inputs, [dh, dc], _normals(rng, dtype, *shapes), note)
+            yield KernelCase(inputs, [dh, dc], outputs, note)
 
 
 @case("gru_forward")
 def gru_forward(rng, dtype):
-    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
+    for d, h, starts, sizes, reverse, gap in _sequences(rng, dtype):
         for packed, keep in ((True, True), (False, False)):
             n = sizes.sum()
             x, bias, state = _normals(rng, dtype, (n, d), 4 * h, (sizes[0], h))
             shapes = ((d, 3 * h), (h, 2 * h), (h, h))
             weights = [_weights(rng, dtype, *shape, packed) for shape in shapes]
             outputs = _normals(rng, dtype, (keep * n, 4 * h), (n, h))
-            inputs = [x, *weights, packed, bias, starts, sizes, reverse]
+            inputs = [x, gap, *weights, packed, bias, starts, sizes, reverse]
             yield KernelCase(inputs, [state], outputs, f"{d}, {h}, {sizes}, {reverse}, {packed}")
 
 
 @case("gru_backward")
 def gru_backward(rng, dtype):
-    for d, h, starts, sizes, reverse in _sequences(rng, dtype):
-        for used in (True, False):
+    for d, h, starts, sizes, reverse, gap in _sequences(rng, dtype):
+        for used, summed in ((True, True), (False, False)):
             n = sizes.sum()
             gates = rng.random((n, 4 * h)).astype(dtype)
-            dout, before, dh = _normals(rng, dtype, (used * n, h), (n, h), (sizes[0], h))
+            dout, x, before, dh = _normals(rng, dtype, (used * n, h), (n, d), (n, h), (sizes[0], h))
             weights = [_weights(rng, dtype, 3 * h, k) for k in (d, h)]
-            outputs = _normals(rng, dtype, (n, 4 * h), (used * n, d))
-            inputs = [dout, gates, before, *weights, starts, sizes, reverse]
-            yield KernelCase(inputs, [dh], outputs, f"{d}, {h}, {sizes}, {reverse}")
+            dgates, sums = _summed(rng, dtype, sizes[0], n, 4 * h, d + 1 + h, summed)
+            inputs = [dout, gap, x, gap, before, gates, *weights, starts, sizes, reverse]
+            note = f"{d}, {h}, {sizes}, {reverse}"
+            outputs = [dgates, np.empty((used * n, d), dtype)]
+            yield KernelCase(inputs, [dh, sums], outputs, note)  # of sums a part stays as it was
 
 
 @case("gate_weights")
 def gate_weights(rng, dtype):
-    for n, gates, first, columns, d in ((0, 3, 0, 3, 2), (1, 1, 0, 1, 1), (1100, 150, 20, 130, 33)):
+    for pieces, gates, first, columns, d in (
+        (1, 1, 0, 1, 1), (2, 150, 20, 130, 33), (4, 300, 0, 300, 300), (3, 40, 10, 30, 0),
+    ):  # fmt: skip
+        _, panels, _, width = kernels.gate_sums_shape(1, 1, gates, 1, dtype)
+        sums = normal(rng, (pieces, panels, d + 3, width), dtype)
         for with_bias in (True, False):
-            dgates, x = normal(rng, (n, gates), dtype), normal(rng, (n, d), dtype, 0.03)
             outputs = _normals(rng, dtype, (columns, d), with_bias * columns)
-            yield KernelCase([dgates, first, x], outputs=outputs, note=f"{n}, {gates}, {with_bias}")
+            inputs = [sums, 2, first, 1]
+            yield KernelCase(inputs, outputs=outputs, note=f"{pieces}, {gates}, {with_bias}")
 
 
 @case("attention_dropout")
