@@ -106,6 +106,7 @@ HOMES = {
         "steps_forward",
         "steps_input",
         "steps_weight",
+        "turn_planes",
     ),
     "csr": (
         "csr_matmul",

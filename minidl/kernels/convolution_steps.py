@@ -20,8 +20,30 @@ from minidl.kernels._jit import helper, kernel, piece, prange
 from minidl.kernels._lanes import move, turn
 from minidl.kernels._tile import clear_rows, tile, tile_rows
 
+_COLUMNS = 128  # that a piece turns
 _ROWS = 64  # of dout that stay in the first cache while all panels of the weight go by
 _INNER = 256  # rows of a panel that stay there while all outputs go by
+
+
+def turn_planes_ref(x, out):
+    out[:] = x.swapaxes(1, 2)
+
+
+@piece
+def _turn_columns(x, b, first, last, out):
+    """Columns first to last of x[b]."""
+    rows, columns = x.shape[1], x.shape[2]
+    come, go = b * rows * columns + first, (b * columns + first) * rows
+    turn(x.reshape(x.size), come, columns, rows, last - first, out.reshape(out.size), go, rows)
+
+
+@kernel(reference=turn_planes_ref, parallel=True)
+def turn_planes(x, out):
+    """x (B, N, M); out (B, M, N), each matrix turned."""
+    parts = (x.shape[2] + _COLUMNS - 1) // _COLUMNS
+    for p in prange(x.shape[0] * parts):
+        first = p % parts * _COLUMNS
+        _turn_columns(x, p // parts, first, min(first + _COLUMNS, x.shape[2]), out)
 
 
 def steps_forward_ref(x, weight, bias, padding, blocks, out):

@@ -62,8 +62,8 @@ def correlate(
         rows = out.reshape(images, outputs)
         product(x.reshape(images, -1), weight.reshape(outputs, -1).T, out=rows)
         return out if bias is None else _plus(out, bias)
-    steps = is_last(x) and not last and geometry[1] == 1 and x.size and outputs
-    if steps and _conv_steps.suits(x.shape, weight.shape, x.dtype, geometry, groups):
+    steps = not last and geometry[1] == 1 and x.size and outputs
+    if steps and _conv_steps.suits(x.shape, weight.shape, x.dtype, geometry, groups, is_last(x)):
         start = np.zeros(outputs, x.dtype) if bias is None else bias
         flat = _conv_steps.outputs(x[:, :, 0], weight[:, :, 0], start, size[1], geometry[3])
         return flat[:, :, None]
@@ -128,10 +128,12 @@ def spread(
     shape = (images, channels, *size)
     if _is_special(shape, weight.shape, g.shape[2:], geometry, groups):
         return _spread_special(g, weight, bias, shape, geometry, groups)
-    steps = last and bias is None and g.size and math.prod(shape) and images > 1
-    if steps and _conv_steps.suits(shape, weight.shape, g.dtype, geometry, groups):
+    steps = bias is None and g.size and math.prod(shape) and images > 1
+    if steps and _conv_steps.suits(shape, weight.shape, g.dtype, geometry, groups, last):
         of_time = size[1], geometry[1], geometry[3]
-        return _conv_steps.input_gradient(g[:, :, 0], weight[:, :, 0], *of_time)[:, :, None]
+        found = _conv_steps.input_gradient(g[:, :, 0], weight[:, :, 0], *of_time)
+        found = found if last else _conv_steps.turned(found.swapaxes(1, 2))
+        return found[:, :, None]
     if geometry[0] * geometry[1] > PHASES:
         return _spread_columns(np.ascontiguousarray(g), weight, bias, shape, geometry, groups)
     out = _images(images, channels, size, last, g.dtype)
@@ -262,7 +264,7 @@ def weight_product(x: Array, g: Array, kernel, geometry, groups) -> Array:
         _winograd.gradient(x, g, how, out)
         return out
     last = is_last(x)
-    if last and _conv_steps.suits(x.shape, out.shape, g.dtype, geometry, groups):
+    if _conv_steps.suits(x.shape, out.shape, g.dtype, geometry, groups, last):
         of_time = kernel[1], geometry[1], geometry[3]
         return _conv_steps.weight_gradient(x[:, :, 0], g[:, :, 0], *of_time)[:, :, None]
     x = x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x)

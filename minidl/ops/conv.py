@@ -59,9 +59,8 @@ def _products(x, weight):
 def _of_few(x, weight, dout, needs, rest, groups):
     """A sequence's gradients where dout is mostly 0, as behind a maximum over time; None if not."""
     image, kernel = lifted(x), lifted(weight).shape
-    if not _conv.is_last(image) or not _conv_steps.suits(
-        image.shape, kernel, dout.dtype, rest, groups
-    ):
+    last = _conv.is_last(image)
+    if not _conv_steps.suits(image.shape, kernel, dout.dtype, rest, groups, last):
         return None
     return _conv_steps.few_gradients(x, weight, dout, needs, rest[1], rest[3])
 

@@ -171,6 +171,12 @@ def steps_weight(rng, dtype):
         yield KernelCase(inputs, outputs=[sums, np.empty(weight, dtype)], note=note)
 
 
+def turn_planes(rng, dtype):
+    for shape in ((0, 2, 3), (1, 1, 1), (2, 17, 5), (3, 40, 300), (5, 16, 16)):
+        x = normal(rng, shape, dtype)
+        yield KernelCase([x], outputs=[np.empty((shape[0], shape[2], shape[1]), dtype)])
+
+
 def _few(rng, dtype):
     for x, dout, weight, stride, _, note in _steps(rng, dtype):
         dout *= rng.random(dout.shape) < 0.1
@@ -300,4 +306,5 @@ CASES = {
     "steps_forward": steps_forward,
     "steps_input": steps_input,
     "steps_weight": steps_weight,
+    "turn_planes": turn_planes,
 }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import minidl
 import minidl.nn.functional as F
 from minidl import Tensor
-from minidl.ops import _blocks, _conv, _math
+from minidl.ops import _blocks, _conv, _conv_steps, _math
 from minidl.ops.conv import channel_sums
 
 
@@ -144,7 +144,7 @@ def test_conv1d_is_conv2d_of_height_one(rng):
     st.integers(1, 5), st.integers(1, 3), st.integers(0, 3), st.integers(1, 2), st.booleans(),
     st.sampled_from([0.0, 0.05, 0.2, 1.0]), st.integers(0, 2**32 - 1),
 )  # fmt: skip
-def test_a_sequence_with_channels_last_in_memory_gives_the_same(
+def test_sequences_give_the_same_by_the_general_way_and_however_they_lie(
     images, time, channels, outputs, taps, stride, padding, dilation, compiled, density, seed
 ):
     rng = np.random.default_rng(seed)
@@ -152,13 +152,15 @@ def test_a_sequence_with_channels_last_in_memory_gives_the_same(
         return
     rows, weight = rng.standard_normal((images, time, channels)), (outputs, channels, taps)
     weight, bias, found = rng.standard_normal(weight), rng.standard_normal(outputs), []
-    for last in (True, False):
+    for last, general in ((True, False), (False, False), (False, True)):
         x = Tensor(rows.copy() if last else rows.swapaxes(1, 2).copy(), True)
         w, start = Tensor(weight.copy(), True), Tensor(bias.copy(), True)
         with pytest.MonkeyPatch.context() as patch:
             if compiled:
                 patch.setattr(_math, "suited", lambda kernel, array: kernel)
                 patch.setattr(_math, "large", lambda array: True)
+            if general:
+                patch.setattr(_conv_steps, "suits", lambda *args: False)
             given_x = x.transpose(1, 2) if last else x
             out = F.conv1d(given_x, w, start, stride, padding, dilation)
             if last:
@@ -167,8 +169,9 @@ def test_a_sequence_with_channels_last_in_memory_gives_the_same(
         dx = x.grad.numpy()
         dx = dx.swapaxes(1, 2) if last else dx
         found.append((out.detach().numpy(), dx, w.grad.numpy(), start.grad.numpy()))
-    for ours, expected in zip(*found):
+    for ours, turned, expected in zip(*found):
         np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(turned, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_by_hand():
