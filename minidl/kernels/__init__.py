@@ -236,7 +236,7 @@ HOMES = {
         "winograd_convolve",
         "winograd_weight",
     ),
-    "winograd_filters": (
+    "winograd_packing": (
         "winograd_filters",
         "winograd_taps",
     ),
