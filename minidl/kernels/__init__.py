@@ -148,6 +148,8 @@ HOMES = {
     "pool": (
         "avg_pool_backward",
         "avg_pool_forward",
+        "max_of_four_backward",
+        "max_of_four_forward",
         "max_pool_backward",
         "max_pool_forward",
     ),

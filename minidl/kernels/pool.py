@@ -10,7 +10,7 @@ from minidl.kernels._maxima import (
     better_third,
     largest_of_four,
 )
-from minidl.kernels._pieces import count_pieces, piece_bounds, rows_a_piece
+from minidl.kernels._pieces import count_pieces, rows_a_piece
 from minidl.kernels.conv import end_inside, first_inside, span_ref
 
 _PIECE = 16_384  # elements of the images
@@ -36,32 +36,6 @@ def max_pool_forward_ref(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
             argmax[:, here, across_] = np.where(
                 better, places[there, taken], argmax[:, here, across_]
             )
-
-
-@piece
-def _max_of_four(x, out, argmax):
-    """Windows of 2 x 2, side by side, by vectors: two runs of them at once."""
-    width, rows, count, half = x.shape[2], out.shape[1], out.shape[2], 32 // x.itemsize
-    source, best, places = x.reshape(x.size), out.reshape(out.size), argmax.reshape(argmax.size)
-    inside, around = rows * count, x.shape[1] * width
-    for n in range(x.shape[0]):
-        plane = source[n * around : (n + 1) * around]
-        o, t, go = 0, 0, n * inside
-        while o < rows:
-            a, s, many = 2 * o * width + 2 * t, go + o * count + t, min(half, count - t)
-            o, t = _following(o, t + half, count)
-            b, s_2, more = 2 * o * width + 2 * t, go + o * count + t, min(half, count - t)
-            if o < rows:
-                o, t = _following(o, t + half, count)
-            else:
-                b, s_2, more = a, s, 0
-            largest_of_four(plane, a, b, width, many, more, best, places, s, s_2)
-
-
-@helper
-def _following(o, t, count):
-    """(o, t), or the beginning of the next row where t is behind the end."""
-    return (o, t) if t < count else (o + 1, 0)
 
 
 @piece
@@ -120,21 +94,11 @@ def max_pool_forward(x, kh, kw, sh, sw, ph, pw, dh, dw, out, argmax):
 
     argmax is the place in the flat plane: h * W + w.
     """
-    halves = kh == 2 and kw == 2 and sh == 2 and sw == 2 and ph == 0 and pw == 0
-    inside = 2 * out.shape[1] <= x.shape[1] and 2 * out.shape[2] <= x.shape[2]
-    simple = halves and inside and dh == 1 and dw == 1
-    # some planes at once: to call a piece takes as long as a small one
-    step = rows_a_piece(x.shape[1] * x.shape[2], _PIECE)
-    for p in prange(count_pieces(x.shape[0], step)):
-        s, e = piece_bounds(p, step, x.shape[0])
-        if simple:
-            _max_of_four(x[s:e], out[s:e], argmax[s:e])
-        else:
-            for n in range(s, e):
-                _max_windows(x[n], kh, kw, sh, sw, ph, pw, dh, dw, out[n], argmax[n])
+    for n in prange(x.shape[0]):
+        _max_windows(x[n], kh, kw, sh, sw, ph, pw, dh, dw, out[n], argmax[n])
 
 
-def max_pool_backward_ref(dout, argmax, quads, dx):
+def max_pool_backward_ref(dout, argmax, dx):
     starts = np.arange(len(dx))[:, None, None] * (dx.shape[1] * dx.shape[2])
     places = (argmax + starts).reshape(argmax.size)
     dx[:] = np.bincount(places, dout.reshape(dout.size), minlength=dx.size).reshape(dx.shape)
@@ -149,13 +113,63 @@ def _scatter(dout, argmax, dx):
         dx[np.uint32(argmax[t])] += dout[t]
 
 
+@kernel(reference=max_pool_backward_ref, parallel=True, serial_below=60_000, size_of="dx")
+def max_pool_backward(dout, argmax, dx):
+    """dout, argmax (N, OH, OW); dx (N, H, W).  dx = 0, then dx[n].flat[argmax] += dout[n]."""
+    inside, around = dout.shape[1] * dout.shape[2], dx.shape[1] * dx.shape[2]
+    for n in prange(dout.shape[0]):
+        _scatter(dout[n].reshape(inside), argmax[n].reshape(inside), dx[n].reshape(around))
+
+
+# ------------------------------------------------------------- windows of 2 x 2, side by side
+
+
+def max_of_four_forward_ref(x, out, argmax):
+    max_pool_forward_ref(x, 2, 2, 2, 2, 0, 0, 1, 1, out, argmax)
+
+
+@helper
+def _following(o, t, count):
+    """(o, t), or the beginning of the next row where t is behind the end."""
+    return (o, t) if t < count else (o + 1, 0)
+
+
 @piece
-def _scatter_to_four(dout, argmax, dx):
+def _max_of_four(x, begin, end, out, argmax):
+    """Windows of 2 x 2, side by side, by vectors: two runs of them at once."""
+    width, rows, count, half = x.shape[2], out.shape[1], out.shape[2], 32 // x.itemsize
+    source, best, places = x.reshape(x.size), out.reshape(out.size), argmax.reshape(argmax.size)
+    inside, around = rows * count, x.shape[1] * width
+    for n in range(begin, end):
+        plane = source[n * around : (n + 1) * around]
+        o, t, go = 0, 0, n * inside
+        while o < rows:
+            a, s, many = 2 * o * width + 2 * t, go + o * count + t, min(half, count - t)
+            o, t = _following(o, t + half, count)
+            b, s_2, more = 2 * o * width + 2 * t, go + o * count + t, min(half, count - t)
+            if o < rows:
+                o, t = _following(o, t + half, count)
+            else:
+                b, s_2, more = a, s, 0
+            largest_of_four(plane, a, b, width, many, more, best, places, s, s_2)
+
+
+@kernel(reference=max_of_four_forward_ref, parallel=True, serial_below=60_000)
+def max_of_four_forward(x, out, argmax):
+    """`max_pool_forward` for windows of 2 x 2: x (N, H, W); out, argmax (N, H // 2, W // 2)."""
+    # some planes at once: to call a piece takes as long as a small one
+    step = rows_a_piece(x.shape[1] * x.shape[2], _PIECE)
+    for p in prange(count_pieces(x.shape[0], step)):
+        _max_of_four(x, p * step, min(p * step + step, x.shape[0]), out, argmax)
+
+
+@piece
+def _scatter_to_four(dout, argmax, begin, end, dx):
     """Of windows of 2 x 2, side by side, by vectors; an odd row or column behind them is 0."""
     width, rows, count, half = dx.shape[2], dout.shape[1], dout.shape[2], 32 // dx.itemsize
     source, places, target = dout.reshape(dout.size), argmax.reshape(dout.size), dx.reshape(dx.size)
     inside, around = rows * count, dx.shape[1] * width
-    for n in range(dx.shape[0]):
+    for n in range(begin, end):
         plane = target[n * around : (n + 1) * around]
         o, t, come = 0, 0, n * inside
         while o < rows:
@@ -176,20 +190,11 @@ def _scatter_to_four(dout, argmax, dx):
 
 
 @kernel(reference=max_pool_backward_ref, parallel=True, serial_below=60_000, size_of="dx")
-def max_pool_backward(dout, argmax, quads, dx):
-    """dout, argmax (N, OH, OW); dx (N, H, W).  dx = 0, then dx[n].flat[argmax] += dout[n].
-
-    quads: whether all windows are 2 x 2, side by side and inside; argmax is then in the window.
-    """
-    inside, around = dout.shape[1] * dout.shape[2], dx.shape[1] * dx.shape[2]
-    step = rows_a_piece(around, _PIECE)
+def max_of_four_backward(dout, argmax, dx):
+    """`max_pool_backward` for windows of 2 x 2, each argmax in its own."""
+    step = rows_a_piece(dx.shape[1] * dx.shape[2], _PIECE)
     for p in prange(count_pieces(dx.shape[0], step)):
-        s, e = piece_bounds(p, step, dx.shape[0])
-        if quads:
-            _scatter_to_four(dout[s:e], argmax[s:e], dx[s:e])
-        else:
-            for n in range(s, e):
-                _scatter(dout[n].reshape(inside), argmax[n].reshape(inside), dx[n].reshape(around))
+        _scatter_to_four(dout, argmax, p * step, min(p * step + step, dx.shape[0]), dx)
 
 
 def avg_pool_forward_ref(x, top, bottom, left, right, height, width, out):

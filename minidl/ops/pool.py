@@ -17,10 +17,19 @@ def max_of_windows(x, size, kernel, stride, padding, dilation):
     planes = image.reshape(image.shape[0] * image.shape[1], *image.shape[2:])
     out = empty((len(planes), *two(size)), x.dtype)
     argmax = empty(out.shape, np.int32)
-    run = _math.suited(kernels.max_pool_forward, planes)
-    run(planes, *two(kernel), *geometry(stride, padding, dilation), out, argmax)
+    windows = *two(kernel), *geometry(stride, padding, dilation)
+    if _is_quads(windows, planes, out):
+        _math.suited(kernels.max_of_four_forward, planes)(planes, out, argmax)
+    else:
+        _math.suited(kernels.max_pool_forward, planes)(planes, *windows, out, argmax)
     shape = (*x.shape[:2], *size)
     return out.reshape(shape), argmax.reshape(shape)
+
+
+def _is_quads(windows, images, out):
+    """Whether all windows are 2 x 2, side by side and inside."""
+    inside = 2 * out.shape[1] <= images.shape[1] and 2 * out.shape[2] <= images.shape[2]
+    return inside and windows == (2, 2, 2, 2, 0, 0, 1, 1)
 
 
 def flat_places(argmax, shape):
@@ -58,10 +67,10 @@ class MaxPool(Op):
         planes = math.prod(shape[:2])
         dx = empty((planes, *two(shape[2:])), dout.dtype)
         windows = (planes, *two(argmax.shape[2:]))
-        quads = (*two(kernel), *geometry(stride, padding, dilation)) == (2, 2, 2, 2, 0, 0, 1, 1)
-        quads = quads and 2 * windows[1] <= dx.shape[1] and 2 * windows[2] <= dx.shape[2]
-        run = _math.suited(kernels.max_pool_backward, dx)
-        run(np.ascontiguousarray(dout).reshape(windows), argmax.reshape(windows), quads, dx)
+        dout = np.ascontiguousarray(dout).reshape(windows)
+        quads = _is_quads((*two(kernel), *geometry(stride, padding, dilation)), dx, dout)
+        run = kernels.max_of_four_backward if quads else kernels.max_pool_backward
+        _math.suited(run, dx)(dout, argmax.reshape(windows), dx)
         return (dx.reshape(shape),)
 
     @classmethod

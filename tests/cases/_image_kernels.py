@@ -209,7 +209,6 @@ def few_weight(rng, dtype):
         yield KernelCase([normal(rng, x, dtype), *found, stride], outputs=outputs, note=note)
 
 
-QUADS = (2, 2, 2, 2, 0, 0, 1, 1)
 # (planes, axes, output's axes, (kh, kw, sh, sw, ph, pw, dh, dw))
 POOLS = (
     (0, (2, 2), (1, 1), (2, 2, 2, 2, 0, 0, 1, 1)),
@@ -226,31 +225,49 @@ POOLS = (
 )
 
 
+def _pooled(rng, kind, shape, dtype):
+    x = normal(rng, shape, dtype)
+    if kind == "ties":
+        return np.sign(x)
+    if kind == "special":
+        odd = np.array([np.nan, -np.inf, np.inf], dtype)
+        return np.where(rng.random(shape) < 0.7, rng.choice(odd, shape), x)
+    return x
+
+
 def max_pool_forward(rng, dtype):
     for planes, axes, size, numbers in POOLS:
         for kind in ("plain", "ties", "special"):
-            x = normal(rng, (planes, *axes), dtype)
-            if kind == "ties":
-                x = np.sign(x)
-            elif kind == "special":
-                odd = np.array([np.nan, -np.inf, np.inf], dtype)
-                x = np.where(rng.random(x.shape) < 0.7, rng.choice(odd, x.shape), x)
-            out = np.empty((planes, *size), dtype)
+            x, out = _pooled(rng, kind, (planes, *axes), dtype), np.empty((planes, *size), dtype)
             places = np.empty(out.shape, np.int32)
             yield KernelCase([x, *numbers], outputs=[out, places], note=f"{kind} {numbers}")
 
 
 def max_pool_backward(rng, dtype):
-    for planes, axes, size, numbers in POOLS:
+    for planes, axes, size, _ in POOLS:
         dout = normal(rng, (planes, *size), dtype)
         places = rng.integers(0, np.prod(axes), dout.shape).astype(np.int32)
-        dx = np.empty((planes, *axes), dtype)
-        yield KernelCase([dout, places, False], outputs=[dx])
-        if numbers == QUADS and 2 * size[0] <= axes[0] and 2 * size[1] <= axes[1]:
-            up, left = rng.integers(0, 2, (2, *dout.shape))
-            rows, across = (2 * np.arange(n) for n in size)
-            places = (rows[:, None] + up) * axes[1] + across + left
-            yield KernelCase([dout, places.astype(np.int32), True], outputs=[dx])
+        yield KernelCase([dout, places], outputs=[np.empty((planes, *axes), dtype)])
+
+
+QUADS = ((0, 2, 2), (1, 2, 3), (3, 5, 7), (301, 14, 18), (9, 28, 28), (2, 7, 67))
+
+
+def max_of_four_forward(rng, dtype):
+    for planes, h, w in QUADS:
+        for kind in ("plain", "ties", "special"):
+            out = np.empty((planes, h // 2, w // 2), dtype)
+            x, places = _pooled(rng, kind, (planes, h, w), dtype), np.empty(out.shape, np.int32)
+            yield KernelCase([x], outputs=[out, places], note=f"{kind} {h} x {w}")
+
+
+def max_of_four_backward(rng, dtype):
+    for planes, h, w in QUADS:
+        dout = normal(rng, (planes, h // 2, w // 2), dtype)
+        up, left = rng.integers(0, 2, (2, *dout.shape))
+        rows, across = 2 * np.arange(h // 2), 2 * np.arange(w // 2)
+        places = ((rows[:, None] + up) * w + across + left).astype(np.int32)
+        yield KernelCase([dout, places], outputs=[np.empty((planes, h, w), dtype)])
 
 
 def _means():
@@ -300,6 +317,8 @@ CASES = {
     "few_input": few_input,
     "few_weight": few_weight,
     "im2col": im2col,
+    "max_of_four_backward": max_of_four_backward,
+    "max_of_four_forward": max_of_four_forward,
     "max_pool_backward": max_pool_backward,
     "max_pool_forward": max_pool_forward,
     "resample": resample,
