@@ -66,7 +66,7 @@ HOMES = {
         "softplus_backward",
         "softplus_forward",
     ),
-    "arithmetic": (
+    "arithmetic_loops": (
         "arithmetic",
     ),
     "attention": (
