@@ -1,5 +1,6 @@
 """A program as one Python function: no loop over instructions, no tensors, no tape."""
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from minidl._capture.memory import Arena, plan
 from minidl._capture.program import CaptureError, Instruction, Program, TensorOf, Value, values_in
 from minidl._tensor import Tensor
 from minidl._walk import _deposit
+from minidl.kernels._ways import ADD
+from minidl.ops._arithmetic import MANY
 from minidl.ops._op import set_allocator
 from minidl.sparse import RowSparse
 
@@ -297,7 +300,9 @@ class _Writer:
 
     def _add(self, instruction: Instruction) -> None:
         if by_ufunc(instruction):
-            self._ufunc(instruction, np.add)
+            contiguous = all(x.contiguous for x in instruction.args)
+            large = math.prod(instruction.outs.shape) >= MANY and contiguous
+            self._ufunc(instruction, _add_large if large else np.add)
         else:
             known, part = [self.operand(x) for x in instruction.args]
             self.line(f"    {instruction.outs.name} = {known} + {part}")
@@ -376,6 +381,12 @@ class _Writer:
                    if storage in v.storages}  # fmt: skip
         second = any(i.kind == "alias" and i.outs is value for i in self.program.instructions)
         return len(holders) == 1 and not second
+
+
+def _add_large(known: Any, part: Any, out: Any) -> Any:
+    """The sum of two gradients on all cores."""
+    kernels.arithmetic(known.reshape(-1), part.reshape(-1), ADD, out.reshape(-1))
+    return out
 
 
 def _fits(array: Any, known: Any) -> bool:

@@ -68,6 +68,7 @@ HOMES = {
     ),
     "arithmetic_loops": (
         "arithmetic",
+        "arithmetic_columns",
     ),
     "attention": (
         "attention_dropout",
@@ -209,6 +210,7 @@ HOMES = {
     ),
     "sums": (
         "column_sums",
+        "row_sums",
     ),
     "topk": (
         "topk_rows",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minidl.kernels._jit import kernel, piece, prange
-from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds
+from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds, rows_a_piece
 from minidl.kernels._ways import ADD, DIV, MUL, SUB, SUB_FROM
 
 _PIECE = 16_384  # elements
@@ -51,3 +51,25 @@ def arithmetic(x, y, what, out):
             stop = min(e, s + y.size - first)
             _arithmetic(x[s:stop], y[first : first + stop - s], what, out[s:stop])
             s = stop
+
+
+def arithmetic_columns_ref(x, y, what, out):
+    arithmetic_ref(x, np.broadcast_to(y[:, None], x.shape), what, out)
+
+
+@piece
+def _arithmetic_rows(x, y, what, out):
+    row = np.empty(x.shape[1], x.dtype)
+    for n in range(x.shape[0]):
+        for d in range(row.size):
+            row[d] = y[n]
+        _arithmetic(x[n], row, what, out[n])
+
+
+@kernel(reference=arithmetic_columns_ref, parallel=True)
+def arithmetic_columns(x, y, what, out):
+    """out = x what y, by the names in `_ways`.  x, out (N, D); y (N,), a number for each row."""
+    step = rows_a_piece(x.shape[1], _PIECE)
+    for p in prange(count_pieces(x.shape[0], step)):
+        s, e = piece_bounds(p, step, x.shape[0])
+        _arithmetic_rows(x[s:e], y[s:e], what, out[s:e])

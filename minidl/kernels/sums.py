@@ -1,10 +1,12 @@
-"""Sums over the rows of a matrix, as the gradient of a bias is one."""
+"""Sums of a matrix: over its rows, as the gradient of a bias is one, and of each row."""
 
 import numpy as np
 
 from minidl.kernels._jit import kernel, piece, prange
+from minidl.kernels._pieces import count_pieces, piece_bounds, rows_a_piece
 
 _PARTS = 8  # ranges of rows
+_PIECE = 16_384  # elements
 _BLOCK = 256  # rows that are added up in the array's own dtype, before float64 takes over
 
 
@@ -41,3 +43,28 @@ def column_sums(x, out):
         for p in range(_PARTS):
             total += parts[p, k]
         out[k] = total
+
+
+def row_sums_ref(x, out):
+    out[:] = x.sum(axis=1, dtype=np.float64)
+
+
+@piece(fastmath=("contract", "reassoc"))  # reassoc: the sum of a row becomes SIMD
+def _row_sums(x, out):
+    for n in range(x.shape[0]):
+        row, total = x[n], 0.0
+        for s in range(0, row.size, _BLOCK):
+            part, block = x.dtype.type(0.0), row[s : s + _BLOCK]
+            for k in range(block.size):
+                part += block[k]
+            total += part
+        out[n] = total
+
+
+@kernel(reference=row_sums_ref, parallel=True)
+def row_sums(x, out):
+    """x (N, D), out (N,): out[n] = the sum of row n."""
+    step = rows_a_piece(x.shape[1], _PIECE)
+    for p in prange(count_pieces(x.shape[0], step)):
+        s, e = piece_bounds(p, step, x.shape[0])
+        _row_sums(x[s:e], out[s:e])

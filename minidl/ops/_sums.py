@@ -49,6 +49,11 @@ def total(x, axes, keepdim):
             rest = x.shape[len(axes) :]
             out = sum_rows(x.reshape(-1, math.prod(rest))).reshape(rest)
             return out.reshape((1,) * len(axes) + rest) if keepdim else out
+        many = x.size >= _LARGE and x.shape[-1] >= _WIDE
+        if axes == (x.ndim - 1,) and many and x.flags.c_contiguous:
+            out = empty(x.shape[:-1], x.dtype)
+            kernels.row_sums(x.reshape(-1, x.shape[-1]), out.reshape(-1))
+            return out[..., None] if keepdim else out
         if x.dtype.itemsize < 8 and math.prod([x.shape[a] for a in axes]) > _BLOCK:
             out = x.sum(axis=axes, keepdims=keepdim, dtype=np.float64)
             return out.astype(x.dtype)

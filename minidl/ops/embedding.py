@@ -34,6 +34,12 @@ class Embedding(Op):
     def backward(dout, saved, needs, *, padding_idx, sparse):
         ids, shape = saved
         flat = _math.values(ids).reshape(-1)
+        if type(dout) is np.ndarray and not sparse:
+            values = np.ascontiguousarray(dout.reshape((flat.size, shape[1])))
+            dweight = table_of_sums(flat, values, shape)
+            if padding_idx is not None:  # sooner than from dout, which is as large as the batch
+                dweight[padding_idx] = 0
+            return dweight, None
         if padding_idx is not None:
             keep = np.broadcast_to((_math.values(ids) != padding_idx)[..., None], dout.shape)
             dout = _math.masked(keep, dout)
@@ -41,9 +47,7 @@ class Embedding(Op):
         if type(dout) is not np.ndarray:
             places = flat[:, None] * shape[1] + np.arange(shape[1])
             return _math.add_flat(values, places, shape), None
-        if sparse:
-            return RowSparse(flat, values, shape), None
-        return table_of_sums(flat, np.ascontiguousarray(values), shape), None
+        return RowSparse(flat, values, shape), None
 
     @classmethod
     def flops(cls, *shapes, **settings):

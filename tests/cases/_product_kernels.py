@@ -47,3 +47,10 @@ def column_sums(rng, dtype):
     for n, d in [(0, 3), (1, 1), (7, 5), (1030, 33), (5000, 2)]:
         x = normal(rng, n * d, dtype).reshape(n, d)
         yield KernelCase([x], outputs=[np.empty(d, dtype)])
+
+
+@case("row_sums")
+def row_sums(rng, dtype):
+    for n, d in [(0, 3), (1, 1), (7, 5), (130, 1030), (2500, 64)]:
+        x = normal(rng, n * d, dtype).reshape(n, d)
+        yield KernelCase([x], outputs=[np.empty(n, dtype)])

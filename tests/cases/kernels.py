@@ -146,6 +146,14 @@ def arithmetic(rng, dtype):
         yield KernelCase([x, x[::-1].copy(), what], outputs=[x], note="special values")
 
 
+@case("arithmetic_columns")
+def arithmetic_columns(rng, dtype):
+    for n, width in ((0, 3), (1, 1), (2, 40), (3_000, 64), (700, 33)):
+        x, y = normal(rng, (n, width), dtype), normal(rng, n, dtype)
+        for what in range(6):
+            yield KernelCase([x, y, what], outputs=[x], note=f"{n} x {width}, way {what}")
+
+
 @case("softmax_forward", "log_softmax_forward")
 def softmax(rng, dtype):
     for shape in ROWS:
