@@ -65,6 +65,22 @@ def test_the_kernel_does_it(other, monkeypatch):
     assert len(calls) == 1
 
 
+@pytest.mark.skipif(not kernels.ENABLED, reason="MINIDL_JIT=0: NumPy does it")
+@pytest.mark.parametrize("form", ["one wide", "a gradient of sums"])
+def test_a_column_beside_a_matrix(form, monkeypatch):
+    """Bits are NumPy's, from either side; the kernel does it."""
+    x = RNG.standard_normal((50, 80, 64), np.float32)
+    column = RNG.standard_normal((50, 80, 1), np.float32)
+    y = column if form == "one wide" else np.broadcast_to(column, x.shape)
+    for what, numpy in enumerate([np.add, np.subtract, np.multiply, np.divide]):
+        np.testing.assert_array_equal(_arithmetic.arithmetic(what, x, y), numpy(x, y))
+        np.testing.assert_array_equal(_arithmetic.arithmetic(what, y, x), numpy(y, x))
+    calls = []
+    monkeypatch.setattr(kernels, "arithmetic_columns", lambda *args: calls.append(args))
+    _arithmetic.arithmetic(0, x, y)
+    assert len(calls) == 1
+
+
 def test_division_by_zero_in_a_large_array():
     x = tensor(np.ones(SHAPE, np.float32))
     np.testing.assert_array_equal((x / 0.0).numpy(), np.inf)
