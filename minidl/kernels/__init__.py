@@ -212,6 +212,10 @@ HOMES = {
         "column_sums",
         "row_sums",
     ),
+    "thin": (
+        "thin_convolve",
+        "thin_spread",
+    ),
     "topk": (
         "topk_rows",
     ),

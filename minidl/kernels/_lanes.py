@@ -38,7 +38,8 @@ class _Lanes(_Compilable):
                 return context.get_dummy_value()
 
             def lanes(typing_context: Any, *given: Any) -> Any:
-                kinds = [kind if isinstance(kind, types.Array) else types.intp for kind in given]
+                real = (types.Array, types.Float)
+                kinds = [kind if isinstance(kind, real) else types.intp for kind in given]
                 return types.void(*kinds), code
 
             # Numba wants to see a name for each argument
@@ -114,9 +115,34 @@ class _Vector:
     def store(self, value: Any, base: Any, offset: Any) -> None:
         self.builder.store(value, self.place(base, offset)).align = self.size
 
+    def between(self, low: Any, high: Any) -> Any:
+        """The mask of the lanes low <= k < high."""
+        ir, builder = self.ir, self.builder
+        one = high.type(1)
+        bits = builder.sub(builder.shl(one, high), builder.shl(one, low))
+        bits = builder.trunc(bits, ir.IntType(self.lanes))
+        return builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.lanes))
+
     def store_few(self, value: Any, base: Any, offset: Any, count: Any) -> None:
-        """The first `count` numbers alone: as quick as a whole vector (Zen 4)."""
-        self.store_masked(value, self.place(base, offset), self.below(count, range(self.lanes)))
+        """The first `count` numbers alone, at most a vector: as quick as a whole one (Zen 4)."""
+        from numba.core import cgutils
+
+        ir, builder, letter = self.ir, self.builder, f"v{self.lanes}f{8 * self.size}"
+        mask = self.between(count.type(0), count)
+        place, align = self.place(base, offset), ir.IntType(32)(self.size)
+        kind = ir.FunctionType(ir.VoidType(), [self.kind, place.type, align.type, mask.type])
+        name = f"llvm.masked.store.{letter}.p0{letter}"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        builder.call(function, [value, place, align, mask])
+
+    def every(self, number: Any) -> Any:
+        """The number in every lane."""
+        undefined = self.ir.Constant(self.kind, self.ir.Undefined)
+        value = self.builder.insert_element(undefined, number, self.ir.IntType(32)(0))
+        return self.chosen(value, undefined, [0] * self.lanes)
+
+    def least(self, a: Any, b: Any) -> Any:
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
     def chosen(self, a: Any, b: Any, lanes: Any) -> Any:
         """Of the numbers of a and, behind them, b those at `lanes`."""
@@ -137,10 +163,7 @@ def _move_code(vector: Any, source: Any, s: Any, target: Any, t: Any) -> None:
 
 
 def _move_few(source, s, target, t, count):
-    """target[t : t + lanes] = source[s : s + count], then zeros
-
-    A store of some lanes alone (a masked one) is no quicker than a loop (Zen 4).
-    """
+    """target[t : t + lanes] = source[s : s + count], then zeros"""
 
 
 def _move_few_code(vector: Any, source: Any, s: Any, target: Any, t: Any, count: Any) -> None:
@@ -187,10 +210,78 @@ def _turn_block_code(
         vector.store(rows[k], target, add(t, mul(stride, stride.type(k))))
 
 
+def _window(source, s, low, high, target, t, count):
+    """target[t + k] = source[s + k] for low <= k < high, else 0, for k < count"""
+
+
+def _window_code(vector: Any, source: Any, s: Any, low: Any, high: Any, *to: Any) -> None:
+    vector.store_few(vector.load(source, s, vector.between(low, high)), *to)
+
+
+def _window_second(source, s, low, high, target, t, count):
+    """target[t + k] = source[s + 2 * k] for low <= k < high, else 0, for k < count"""
+
+
+def _window_second_code(vector: Any, source: Any, s: Any, low: Any, high: Any, *to: Any) -> None:
+    builder, n = vector.builder, low.type(vector.lanes)
+    first = builder.add(low, low)
+    last = builder.sub(builder.add(high, high), low.type(1))  # none after the last one wanted
+    last = builder.select(builder.icmp_signed("<", low, high), last, first)
+
+    def rest(place: Any) -> Any:
+        return builder.sub(place, vector.least(place, n))
+
+    a = vector.load(source, s, vector.between(vector.least(first, n), vector.least(last, n)))
+    b = vector.load(source, vector.after(s), vector.between(rest(first), rest(last)))
+    vector.store_few(vector.chosen(a, b, range(0, 2 * vector.lanes, 2)), *to)
+
+
+def _add_few(source, s, target, t, count):
+    """target[t : t + count] += source[s : s + count], a vector's at most; what follows is kept"""
+
+
+def _add_few_code(vector: Any, source: Any, s: Any, target: Any, t: Any, count: Any) -> None:
+    value = vector.load(source, s, vector.between(count.type(0), count))
+    vector.store(vector.builder.fadd(vector.whole(target, t), value), target, t)
+
+
+def _put_few(source, s, start, target, t, count):
+    """target[t : t + count] = source[s : s + count] + start, a vector's at most"""
+
+
+def _put_few_code(vector: Any, source: Any, s: Any, start: Any, *to: Any) -> None:
+    vector.store_few(vector.builder.fadd(vector.whole(source, s), vector.every(start)), *to)
+
+
+def _put_pairs(source, s, other, start, target, t, count):
+    """target[t : t + count] = start + the numbers from source[s] and source[other] on, in turn
+
+    Two vectors at most.
+    """
+
+
+def _put_pairs_code(
+    vector: Any, source: Any, s: Any, other: Any, start: Any, target: Any, t: Any, count: Any
+) -> None:
+    builder, n, lanes = vector.builder, count.type(vector.lanes), vector.lanes
+    plus = vector.every(start)
+    a, b = (builder.fadd(vector.whole(source, place), plus) for place in (s, other))
+    low = [k // 2 + lanes * (k % 2) for k in range(lanes)]
+    vector.store_few(vector.chosen(a, b, low), target, t, vector.least(count, n))
+    high = [lanes // 2 + k for k in low]
+    more = builder.sub(count, vector.least(count, n))
+    vector.store_few(vector.chosen(a, b, high), target, vector.after(t), more)
+
+
 move: Any = _Lanes(_move, _move_code)
 move_few: Any = _Lanes(_move_few, _move_few_code)
 move_second: Any = _Lanes(_move_second, _move_second_code)
 turn_block: Any = _Lanes(_turn_block, _turn_block_code)
+window: Any = _Lanes(_window, _window_code)
+window_second: Any = _Lanes(_window_second, _window_second_code)
+add_few: Any = _Lanes(_add_few, _add_few_code)
+put_few: Any = _Lanes(_put_few, _put_few_code)
+put_pairs: Any = _Lanes(_put_pairs, _put_pairs_code)
 
 
 @piece

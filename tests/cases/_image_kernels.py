@@ -209,6 +209,40 @@ def few_weight(rng, dtype):
         yield KernelCase([normal(rng, x, dtype), *found, stride], outputs=outputs, note=note)
 
 
+THIN = (
+    *((*c[:5], c[6]) for c in CONVOLUTIONS if c[5] == 1),
+    (64, 1, (28, 28), 33, (4, 4), (2, 2, 1, 1, 1, 1)),
+    (2, 2, (40, 70), 40, (3, 5), (2, 1, 1, 2, 1, 2)),  # blocks of rows, rows of some vectors
+    (2, 1, (1, 133), 9, (1, 7), (1, 2, 0, 3, 1, 1)),
+    (3, 2, (30, 33), 9, (3, 2), (3, 3, 2, 1, 1, 1)),
+)
+
+
+def _thin(rng, dtype):
+    for images, channels, axes, outputs, kernel, geometry in THIN:
+        sh, sw, ph, pw, dh, dw = geometry
+        size = (
+            (axes[0] + 2 * ph - dh * (kernel[0] - 1) - 1) // sh + 1,
+            (axes[1] + 2 * pw - dw * (kernel[1] - 1) - 1) // sw + 1,
+        )
+        x, out = (images, channels, *axes), (images, outputs, *size)
+        depth = channels * kernel[0] * kernel[1]
+        yield x, out, depth, (kernel, geometry), f"{x} {out} {geometry}"
+
+
+def thin_convolve(rng, dtype):
+    for x, out, depth, how, note in _thin(rng, dtype):
+        inputs = [normal(rng, x, dtype), normal(rng, (out[1], depth + 1), dtype), *how]
+        yield KernelCase(inputs, outputs=[np.empty(out, dtype)], note=note)
+
+
+def thin_spread(rng, dtype):
+    for out, x, depth, how, note in _thin(rng, dtype):
+        weight = normal(rng, (depth, x[1]), dtype)
+        inputs = [normal(rng, x, dtype), weight, normal(rng, out[1], dtype), *how]
+        yield KernelCase(inputs, outputs=[np.empty(out, dtype)], note=note)
+
+
 # (planes, axes, output's axes, (kh, kw, sh, sw, ph, pw, dh, dw))
 POOLS = (
     (0, (2, 2), (1, 1), (2, 2, 2, 2, 0, 0, 1, 1)),
@@ -322,6 +356,8 @@ CASES = {
     "max_pool_backward": max_pool_backward,
     "max_pool_forward": max_pool_forward,
     "resample": resample,
+    "thin_convolve": thin_convolve,
+    "thin_spread": thin_spread,
     "steps_forward": steps_forward,
     "steps_input": steps_input,
     "steps_weight": steps_weight,
