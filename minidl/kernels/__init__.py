@@ -145,6 +145,8 @@ HOMES = {
         "layer_norm_forward",
         "rms_norm_backward",
         "rms_norm_forward",
+        "unit_rows_backward",
+        "unit_rows_forward",
     ),
     "pool": (
         "avg_pool_backward",

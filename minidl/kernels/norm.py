@@ -1,9 +1,9 @@
-"""Layer and RMS normalisation over the rows of a matrix, forward and backward."""
+"""Layer and RMS normalisation, and unit length, of the rows of a matrix, forward and backward."""
 
 import numpy as np
 
 from minidl.kernels._jit import helper, kernel, piece, prange
-from minidl.kernels._pieces import count_pieces, piece_bounds, rows_a_piece
+from minidl.kernels._pieces import QUIET, count_pieces, piece_bounds, rows_a_piece
 
 _PIECE = 16_384  # elements: a piece of x, dy and dx together stays in the second-level cache
 
@@ -205,3 +205,67 @@ def rms_norm_backward(dy, x, rstd, weight, dx, dweight):
         s, e = piece_bounds(p, step, x.shape[0])
         _rms_backward_rows(dy[s:e], x[s:e], rstd[s:e], weight, dx[s:e], part[p])
     _add_parts(part, dweight)
+
+
+@QUIET
+def unit_rows_forward_ref(x, eps, y, length):
+    length[:] = np.sqrt(np.square(x, dtype=np.float64).sum(axis=1))
+    y[:] = x / np.maximum(length, x.dtype.type(eps))[:, None]
+
+
+@piece(fastmath=_SUMS)
+def _unit_forward_rows(x, eps, y, length):
+    for n in range(x.shape[0]):
+        row, out, squares = x[n], y[n], 0.0
+        for d in range(row.size):
+            squares += np.float64(row[d]) * np.float64(row[d])
+        size = x.dtype.type(np.sqrt(squares))
+        length[n] = size
+        divisor = eps if size < eps else size  # NaN stays
+        for d in range(row.size):
+            out[d] = row[d] / divisor
+
+
+@kernel(reference=unit_rows_forward_ref, parallel=True, serial_below=65_536)
+def unit_rows_forward(x, eps, y, length):
+    """x, y (N, D); length (N,).  Fills length = |x| and y = x / max(|x|, eps), of each row."""
+    step = rows_a_piece(x.shape[1], _PIECE)
+    for p in prange(count_pieces(x.shape[0], step)):
+        s, e = piece_bounds(p, step, x.shape[0])
+        _unit_forward_rows(x[s:e], x.dtype.type(eps), y[s:e], length[s:e])
+
+
+@QUIET
+def unit_rows_backward_ref(dy, x, length, eps, dx):
+    long = ~(length < x.dtype.type(eps))[:, None]  # (N, 1); NaN is not short
+    divisor = np.where(long, length[:, None], eps)
+    inner = np.multiply(dy, x, dtype=np.float64).sum(axis=1, keepdims=True)
+    pull = np.where(long, inner / np.square(divisor, dtype=np.float64), 0.0)
+    dx[:] = (dy - x * pull.astype(x.dtype)) / divisor
+
+
+@piece(fastmath=_SUMS)
+def _unit_backward_rows(dy, x, length, eps, dx):
+    for n in range(x.shape[0]):
+        row, drow, out, size, inner = x[n], dy[n], dx[n], length[n], 0.0
+        if size < eps:
+            for d in range(row.size):
+                out[d] = drow[d] / eps
+            continue
+        for d in range(row.size):
+            inner += np.float64(drow[d]) * np.float64(row[d])
+        pull = x.dtype.type(inner / (np.float64(size) * np.float64(size)))
+        for d in range(row.size):
+            out[d] = (drow[d] - row[d] * pull) / size
+
+
+@kernel(reference=unit_rows_backward_ref, parallel=True, serial_below=65_536)
+def unit_rows_backward(dy, x, length, eps, dx):
+    """dy, x, dx (N, D); length (N,), the forward's.  Of each row, with size = max(length, eps):
+
+        dx = (dy - x sum(dy x) / size^2) / size;   dy / eps where length < eps
+    """
+    step = rows_a_piece(x.shape[1], _PIECE)
+    for p in prange(count_pieces(x.shape[0], step)):
+        s, e = piece_bounds(p, step, x.shape[0])
+        _unit_backward_rows(dy[s:e], x[s:e], length[s:e], x.dtype.type(eps), dx[s:e])

@@ -100,3 +100,40 @@ class RMSNorm(Op):
     def flops(cls, *shapes, **settings):
         """Square, sum, and two products, of each element."""
         return 4 * int(np.prod(shapes[0], dtype=np.int64))
+
+
+class UnitRows(Op):
+    """Each row at length 1, or shorter where it is shorter than eps.
+
+        out = x / size,   size = max(|x|, eps),   |x| over the last axis
+        dx = (dout - out * sum(dout * out)) / size,   dout / eps where |x| < eps
+
+    Shapes: x and out (..., D).
+    """
+
+    saves = ("x", "length")
+
+    @staticmethod
+    def forward(x, *, eps):
+        rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])  # (N, D)
+        out, length = empty(rows.shape, x.dtype), empty(len(rows), x.dtype)
+        _math.suited(kernels.unit_rows_forward, rows)(rows, eps, out, length)
+        return out.reshape(x.shape), (x, length)
+
+    @staticmethod
+    def backward(dout, saved, needs, *, eps):
+        x, length = saved
+        rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+        dx = empty(rows.shape, x.dtype)
+        dout = np.ascontiguousarray(dout).reshape(rows.shape)
+        _math.suited(kernels.unit_rows_backward, rows)(dout, rows, length, eps, dx)
+        return (dx.reshape(x.shape),)
+
+    @staticmethod
+    def composite(F, x, *, eps):
+        return x / x.norm(2, -1, keepdim=True).clamp_min(eps)
+
+    @classmethod
+    def flops(cls, *shapes, **settings):
+        """Square, sum and quotient of each element."""
+        return 3 * int(np.prod(shapes[0], dtype=np.int64))

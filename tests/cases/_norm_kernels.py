@@ -41,6 +41,28 @@ def rms_norm_backward(rng, dtype):
         yield KernelCase([dy, x, rstd, weight], outputs=[x, weight])
 
 
+@case("unit_rows_forward")
+def unit_rows(rng, dtype):
+    for n, d in ROWS:
+        x = normal(rng, (n, d), dtype)
+        x[::3] *= dtype(0.01)
+        yield KernelCase([x, 0.5], outputs=[x, np.empty(n, dtype)])
+    x = np.array([[0, 0], [np.nan, 1], [np.inf, 1], [1e-30, 0]], dtype)
+    yield KernelCase([x, 1e-12], outputs=[x, np.empty(4, dtype)], note="special rows")
+
+
+@case("unit_rows_backward")
+def unit_rows_backward(rng, dtype):
+    for n, d in ROWS:
+        dy, x = normal(rng, (2, n, d), dtype)
+        x[::3] *= dtype(0.01)
+        length = np.sqrt(np.square(x).sum(axis=1)).astype(dtype)
+        yield KernelCase([dy, x, length, 0.5], outputs=[x])
+    x = np.array([[0, 0], [np.nan, 1], [1e-30, 0]], dtype)
+    lengths = np.array([0, np.nan, 1e-30], dtype)
+    yield KernelCase([np.ones_like(x), x, lengths, 1e-12], outputs=[x], note="special rows")
+
+
 PLANES = ((0, 3, 5), (2, 3, 0), (1, 1, 1), (7, 5, 1), (301, 67, 1), (3, 5, 2), (41, 13, 67))
 """(N, C, L) of channels; L = 1 takes another way."""
 

@@ -36,6 +36,14 @@ def rms_norms(rng):
         yield Case(arrays, {"eps": 1e-5}, f"{shape}", atol=1e-5)
 
 
+def unit_rows(rng):
+    for shape in ((4, 5), (2, 3, 4), (0, 3), (40, 60), (7,)):
+        for eps in (1e-12, 0.3):
+            x = rng.standard_normal(shape)
+            x[:1] *= 0.05  # shorter than eps, and so only divided by it
+            yield Case((x,), {"eps": eps}, f"{shape}, {eps}", atol=1e-5)
+
+
 def _by_channel(rng):
     for shape in ((4, 3), (2, 3, 4), (3, 2, 2, 3), (0, 3, 2), (20, 6, 30)):
         c = shape[1]
@@ -67,4 +75,5 @@ CASES = {
     "GroupNorm": lambda rng: list(group_norms(rng)),
     "LayerNorm": lambda rng: list(layer_norms(rng)),
     "RMSNorm": lambda rng: list(rms_norms(rng)),
+    "UnitRows": lambda rng: list(unit_rows(rng)),
 }

@@ -192,6 +192,13 @@ def rms_norm(graph, call):
     return graph.add("Mul", graph.add("Div", x, root), weight)
 
 
+@exports("UnitRows")
+def unit_rows(graph, call):
+    x = call.name(0)
+    length = graph.reduce("ReduceL2", x, [call.ndim() - 1], 1)
+    return graph.add("Div", x, graph.add("Max", length, np.asarray(call.eps, call.dtype(0))))
+
+
 @exports("ChannelAffine")
 def channel_affine(graph, call):
     """BatchNormalization with variance 1: what is left of it outside training."""
