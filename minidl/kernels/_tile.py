@@ -161,7 +161,7 @@ def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any
     strides.append(builder.extract_value(a.strides, 1))
     count = builder.extract_value(a.shape, 1)
     add = builder.icmp_unsigned("!=", arguments[3], arguments[3].type(0))
-    affine = ()
+    affine: Any = ()
     copy = None
     if len(arguments) == 6:
         copy = context.make_array(signature.args[5])(context, builder, arguments[5])
