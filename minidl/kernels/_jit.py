@@ -91,6 +91,10 @@ class _Compilable:
         self.__name__ = function.__name__
         self.__module__ = function.__module__
 
+    def __call__(self, *args: Any) -> Any:
+        """From Python, as references do: the plain function."""
+        return self.function(*args)
+
     def dispatcher(self) -> Any:
         """Numba's compiled form, as other kernels call it: without threads, and not from Python."""
         if self._dispatcher is None and self.inline:

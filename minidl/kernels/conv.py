@@ -7,7 +7,6 @@ offset: that is how a part of the output's rows is asked for.
 """
 
 
-from typing import Any
 
 from minidl.kernels._jit import helper, kernel, piece, prange
 
@@ -24,16 +23,11 @@ def end_inside(shift, stride, size, count):
     return min(count, (size - 1 - shift) // stride + 1)
 
 
-def _plain(helper: Any) -> Any:
-    """A helper as the Python function it was made of."""
-    return helper.function
-
-
 def span_ref(tap, stride, padding, dilation, size, count):
     """(outputs, inputs) as slices: where one tap meets the image along one axis."""
     shift = tap * dilation - padding
-    first = _plain(first_inside)(shift, stride)
-    end = max(first, _plain(end_inside)(shift, stride, size, count))
+    first = first_inside(shift, stride)
+    end = max(first, end_inside(shift, stride, size, count))
     start = first * stride + shift
     if end == first:
         return slice(0, 0), slice(0, 0)

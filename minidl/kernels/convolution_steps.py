@@ -147,7 +147,7 @@ def steps_input_ref(dout, weight, stride, packed, dx):
         seen += dout.swapaxes(1, 2) @ weight[:, :, k]
     flat = weight.swapaxes(1, 2).reshape(len(weight), -1)
     for p in range(len(packed)):
-        start = _panel_start.function(p, packed.shape[2], flat.shape[1])
+        start = _panel_start(p, packed.shape[2], flat.shape[1])
         packed[p] = flat[:, start : start + packed.shape[2]]
         packed[p, :, : p * packed.shape[2] - start] = 0
 
@@ -203,7 +203,7 @@ def steps_weight_ref(x, dout, stride, sums, dweight):
         dweight[:, :, k] = np.einsum("bor,brc->oc", dout, seen, optimize=True)
     flat = dweight.swapaxes(1, 2).reshape(len(dweight), -1)
     for p in range(len(sums)):
-        start = _panel_start.function(p, sums.shape[2], flat.shape[1])
+        start = _panel_start(p, sums.shape[2], flat.shape[1])
         sums[p] = flat[:, start : start + sums.shape[2]]
 
 

@@ -28,9 +28,9 @@ def taps_ref(weight, steps, count):
     found = np.zeros((step * step, *weight.shape[:2], taps, taps), weight.dtype)
     for phase in range(step * step):
         for i in range(taps):
-            h = _tap.function(i, phase // step, steps, taps, weight.shape[2])
+            h = _tap(i, phase // step, steps, taps, weight.shape[2])
             for j in range(taps):
-                w = _tap.function(j, phase % step, steps, taps, weight.shape[3])
+                w = _tap(j, phase % step, steps, taps, weight.shape[3])
                 if 0 <= h < weight.shape[2] and 0 <= w < weight.shape[3]:
                     found[phase, :, :, i, j] = weight[:, :, h, w]
     return found
