@@ -6,8 +6,6 @@ output o looks with tap i at input o * stride + i * dilation - padding. A negati
 offset: that is how a part of the output's rows is asked for.
 """
 
-
-
 from minidl.kernels._jit import helper, kernel, piece, prange
 
 
