@@ -130,7 +130,8 @@ def _batched(x: Array, y: Array, out: Array | None, size: int) -> Array:
 
 def _readable(x: Array) -> Array:
     """x, or a copy if neither of its last two axes runs along memory as BLAS wants it."""
-    if x.flags.c_contiguous or x.T.flags.c_contiguous:
+    flags = x.flags
+    if flags.c_contiguous or (flags.f_contiguous and x.ndim == 2):
         return x
     size = x.itemsize
     *_, across, along = x.strides

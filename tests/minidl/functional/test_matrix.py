@@ -166,3 +166,14 @@ def test_multi_dot(rng):
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call(lambda shape: minidl.tensor(np.ones(shape)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_large_batch_of_products_may_run_along_memory_first(dtype):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((7, 60, 40)).astype(dtype), rng.standard_normal((7, 40, 50))
+    y = y.astype(dtype)
+    turned = (np.asfortranarray(x), np.asfortranarray(y))  # (B, N, D) with B the innermost
+    for a, b in (turned, (turned[0], y), (x, turned[1])):
+        got = minidl.bmm(minidl.as_tensor(a), minidl.as_tensor(b)).numpy()
+        np.testing.assert_allclose(got, x @ y, atol=1e-4)
