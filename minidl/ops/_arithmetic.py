@@ -56,9 +56,10 @@ def _repeated(x: Any, y: Any) -> Array | None:
         return np.full(1024, y, x.dtype)
     if type(y) is not np.ndarray or y.dtype != x.dtype or not y.flags.c_contiguous:
         return None
-    if y.shape == x.shape or (y.size == x.shape[-1] >= _WIDE and y.shape[-1] == y.size):
+    if y.shape == x.shape:
         return y.reshape(-1)
-    return None
+    is_row = y.size == x.shape[-1] >= _WIDE and y.shape[-1] == y.size and y.ndim <= x.ndim
+    return y.reshape(-1) if is_row else None
 
 
 def _column(x: Any, y: Any) -> Array | None:

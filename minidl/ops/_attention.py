@@ -138,10 +138,10 @@ def _masks(mask: Any, dtype: Any) -> tuple[Any, Any]:
 
 
 def mask_gradient(
-    q: Any, k: Any, v: Any, plan: Plan, key: Any, settings: tuple[float, float, bool],
-    out: Any, lse: Any, dout: Any,
+    q: Any, k: Any, v: Any, shape: tuple[int, ...], plan: Plan, key: Any,
+    settings: tuple[float, float, bool], out: Any, lse: Any, dout: Any,
 ) -> Any:  # fmt: skip
-    """The gradient of a float mask, of plan.mask's shape: a sequence at a time, in plain NumPy.
+    """The gradient of a float mask of this shape: a sequence at a time, in plain NumPy.
 
     It is as large as the logits themselves, so blocks would save nothing.
     """
@@ -167,4 +167,6 @@ def mask_gradient(
         delta = (dout[n] * out[n]).sum(axis=-1).T[..., None]
         ds = np.where(p == 0, 0, p * (dp - delta)).astype(s.dtype)
         dmask[at] += sum_to(ds, dmask.shape[1:])
-    return dmask
+    if len(dmask) == 1:
+        return dmask.reshape(shape)
+    return sum_to(dmask.reshape(*plan.lead[:-1], *dmask.shape[1:]), shape)

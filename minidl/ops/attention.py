@@ -98,8 +98,9 @@ class ScaledDotProductAttention(Op):
         ]
         dmask = None
         if mask is not None and needs[3]:
-            dmask = _attention.mask_gradient(x, y, z, plan, key, settings, out, lse, dout)
-            dmask = dmask.reshape(mask.shape)
+            dmask = _attention.mask_gradient(
+                x, y, z, mask.shape, plan, key, settings, out, lse, dout
+            )
         return *parts, dmask, None
 
     @staticmethod

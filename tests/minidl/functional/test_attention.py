@@ -93,7 +93,8 @@ def test_masks_as_torch(rng):
     allowed = rng.random((2, 1, 5, 5)) < 0.6
     allowed[..., 0] = True
     compare(NAME, *arrays, Constant(allowed), order=1)  # torch's fused path knows no second order
-    compare(NAME, *arrays, rng.standard_normal((5, 5)))  # the mask has a gradient too
+    for lead in ((), (2, 1), (1, 3), (2, 3)):  # the mask has a gradient too
+        compare(NAME, *arrays, rng.standard_normal((*lead, 5, 5)))
 
 
 def test_grouped_queries_as_torch_and_as_repeated_keys(rng):
@@ -106,6 +107,20 @@ def test_grouped_queries_as_torch_and_as_repeated_keys(rng):
     mask = rng.random((2, 6, 5, 5)) < 0.8  # a mask for each query head
     same(ours(q, k, v, mask, enable_gqa=True)[:2],
          ours(q, *(np.repeat(x, 3, axis=1) for x in (k, v)), mask)[:2], 1e-12)  # fmt: skip
+
+
+@pytest.mark.parametrize("lead", [(1, 6), (6,), (2, 1), (1, 1)])
+def test_a_mask_beside_grouped_queries_has_a_gradient(rng, lead):
+    q, k, v = (rng.standard_normal((2, h, 5, 4)) for h in (6, 2, 2))
+    numbers = rng.standard_normal((*lead, 5, 5))
+    grads = []
+    for repeats in (1, 3):
+        mask = tensor(numbers, requires_grad=True)
+        given = q, np.repeat(k, repeats, axis=1), np.repeat(v, repeats, axis=1)
+        out = F.scaled_dot_product_attention(*map(tensor, given), mask, enable_gqa=repeats == 1)
+        (out * out).sum().backward()
+        grads.append(mask.grad.array)
+    np.testing.assert_allclose(*grads, atol=1e-12)
 
 
 def test_a_query_that_sees_nothing_gives_0_and_no_gradient(rng):

@@ -14,6 +14,7 @@ OTHERS = {
     "equal": RNG.standard_normal(SHAPE, np.float32),
     "row": RNG.standard_normal(401, np.float32),
     "row of a matrix": RNG.standard_normal((1, 401), np.float32),
+    "row with more axes": RNG.standard_normal((1, 1, 401), np.float32),
     "column": RNG.standard_normal((500, 1), np.float32),
     "number": 2.5,
     "whole number": 3,
