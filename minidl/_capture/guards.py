@@ -10,6 +10,7 @@ from minidl._tensor import Tensor, _mode
 from minidl.dtypes import get_default_dtype
 
 _SETTINGS = (bool, int, float, str, type(None), tuple)
+_HOOKS = ("_pre_hooks", "_post_hooks", "_backward_hooks")
 
 
 def key_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], list[Any]]:
@@ -74,19 +75,21 @@ class _Same:
 
 
 class ModuleGuard:
-    """The mode and the plain settings of the modules that ran: `training`, `p`, `momentum` ..."""
+    """The mode, the plain settings (`training`, `p`, `momentum` ...) and the hooks of the modules
+    that ran."""
 
     def __init__(self, modules: Sequence[Any]):
         self._parts = []
         for module in modules:
             state = vars(module)
             names = [n for n, v in state.items() if type(v) in _SETTINGS and not n.startswith("__")]
-            if names:
-                get = itemgetter(*names)
-                try:
-                    self._parts.append((state, get, get(state), type(module).__name__))
-                except KeyError:
-                    continue
+            get = itemgetter(*names, *_HOOKS)
+            try:
+                found = get(state)
+            except KeyError:
+                continue
+            known = tuple([list(v) if type(v) is list else v for v in found])  # lists of hooks grow
+            self._parts.append((state, get, known, type(module).__name__))
 
     def holds(self) -> bool:
         return all(get(state) == known for state, get, known, _ in self._parts)

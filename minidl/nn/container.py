@@ -123,14 +123,18 @@ class Sequential(_Listed):
         return input
 
 
+_OWN_FORWARDS = (Linear.forward, ReLU.forward)  # others may be put in their place, for all layers
+
+
 def _joined(linear: Linear, relu: Any = None) -> bool:
     """Whether a ReLU follows that can be computed with the Linear: nobody looks in between."""
     return (
         type(relu) is ReLU
-        and not (linear._post_hooks or linear._backward_hooks or relu._pre_hooks)
-        and not (relu._post_hooks or relu._backward_hooks)
+        and not (linear._pre_hooks or linear._post_hooks or linear._backward_hooks)
+        and not (relu._pre_hooks or relu._post_hooks or relu._backward_hooks)
         and "forward" not in linear.__dict__
         and "forward" not in relu.__dict__
+        and (Linear.forward, ReLU.forward) == _OWN_FORWARDS
     )
 
 

@@ -398,3 +398,16 @@ def test_eager_is_untouched():
         minidl.capture(branch)(filled(3))
     for name, member in before.items():
         assert minidl.Tensor.__dict__[name] is member
+
+
+def test_a_hook_that_comes_later_is_called():
+    layer, seen = nn.Linear(3, 2), []
+    forward = minidl.capture(lambda x: layer(x))
+    x = minidl.ones(4, 3)
+    before = [forward(x).numpy() for _ in range(4)][-1]
+    assert forward.replays
+    handle = layer.register_forward_hook(lambda module, args, out: seen.append(1) or out * 2)
+    np.testing.assert_allclose(forward(x).numpy(), 2 * before, rtol=1e-6)
+    assert seen
+    handle.remove()
+    np.testing.assert_array_equal(forward(x).numpy(), before)

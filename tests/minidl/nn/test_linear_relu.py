@@ -117,3 +117,20 @@ def test_captured(rng):
         assert replay(x).item() == pytest.approx(want[0], rel=1e-6)
     for p, grad in zip(model.parameters(), want[1]):
         np.testing.assert_allclose(p.grad.numpy(), grad, rtol=1e-5, atol=1e-6)
+
+
+def test_not_joined_where_a_pre_hook_sees_the_arguments_or_forward_is_replaced(rng, monkeypatch):
+    x = minidl.tensor(rng.standard_normal((4, 3)).astype(np.float32))
+    model, seen = nn.Sequential(nn.Linear(3, 5), nn.ReLU()), []
+    handle = model[0].register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs), with_kwargs=True
+    )
+    want = model(x).array
+    assert seen == [{}]
+    handle.remove()
+
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, input: F.linear(input, self.weight) * 2)
+    doubled = 2 * (x.array @ model[0].weight.detach().numpy().T)
+    np.testing.assert_allclose(model(x).array, np.maximum(doubled, 0), rtol=1e-5, atol=1e-6)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(model(x).array, want)
