@@ -247,6 +247,16 @@ def _cross_entropy(normal, n):
     return (x, target, np.ones(1000, np.float32)), settings
 
 
+@made("LinearCrossEntropy")
+def _linear_cross_entropy(normal, n):
+    table = normal(max(1, n // 4 // 64), 64)
+    target = np.random.default_rng(1).integers(0, len(table), 128)
+    settings = {
+        "label_smoothing": 0.0, "ignore_index": -100, "reduction": "mean", "ahead": False,
+    }  # fmt: skip
+    return (normal(128, 64), table, None, target, np.ones(len(table), np.float32)), settings
+
+
 @made("TakeRows")
 def _take_rows(normal, n):
     return _table(normal, n, n // 4 // 64), {"axis": 0}

@@ -150,7 +150,7 @@ class SASRecCE(SASRecBCE):
 
     def loss(self, F, model, ids, last, following):
         x = model(ids)[model.every, last]  # (B, D)
-        return F.cross_entropy(F.linear(x, model.items.weight), following)
+        return F.linear_cross_entropy(x, model.items.weight, following)
 
     def jax_loss(self, jax, p, ids, last, following):
         from benchmarks.speed._jax import cross_entropy

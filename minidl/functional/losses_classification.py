@@ -13,6 +13,7 @@ from minidl._tensor import Tensor
 from minidl.functional._common import common_dtype, in_float32
 from minidl.functional._losses import paired, reduced, reduction_of
 from minidl.functional.activation import logsigmoid
+from minidl.functional.layers import linear
 from minidl.ops import losses as ops
 from minidl.typing import Array
 
@@ -21,6 +22,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "kl_div",
+    "linear_cross_entropy",
     "multi_margin_loss",
     "multilabel_soft_margin_loss",
     "nll_loss",
@@ -50,7 +52,7 @@ def cross_entropy(
     if target.dtype.kind == "f":
         return _cross_entropy_of_shares(input, target, weight, reduction, label_smoothing)
     rows, classes, shape = _rows_and_classes("cross_entropy", input, target, ignore_index)
-    weights = _class_weights("cross_entropy", weight, rows)
+    weights = _class_weights("cross_entropy", weight, rows.shape[1], rows.dtype)
     loss = apply(
         ops.CrossEntropy, rows, classes, weights,
         label_smoothing=float(label_smoothing), ignore_index=ignore_index,
@@ -58,12 +60,73 @@ def cross_entropy(
     return _class_reduced(loss, classes, weight, shape, reduction, ignore_index)
 
 
+@in_float32
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """cross_entropy(linear(input, linear_weight, linear_bias), target, ...), without the logits.
+
+    input (N, D) or (D,); linear_weight (K, D), or (K, d1, ..., D) with targets (N, d1, ...);
+    linear_bias (K, d1, ...). Where there are more classes than features, no more than a few rows'
+    logits are held at a time; PyTorch's `options`, which ask for that, are not needed.
+    """
+    name, wide = "linear_cross_entropy", linear_weight.shape
+    if input.ndim not in (1, 2) or linear_weight.ndim < 2 or input.shape[-1] != wide[-1]:
+        raise ValueError(
+            f"{name}: input must be (N, D) or (D,) and linear_weight (K, ..., D), got "
+            f"{input.shape} and {wide}"
+        )
+    if linear_bias is not None and linear_bias.shape != wide[:-1]:
+        raise ValueError(f"{name}: linear_bias must be {wide[:-1]}, got {linear_bias.shape}")
+    if linear_weight.ndim > 2 and input.ndim == 1:
+        raise ValueError(f"{name}: linear_weight {wide} needs input (N, {wide[-1]}), not (D,)")
+    shape = (*input.shape[:-1], *wide[:-1])  # of the logits
+    if target.shape == shape and target.dtype.kind == "f" and ignore_index is not None:
+        raise ValueError(f"{name}: ignore_index has no meaning where targets are probabilities")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{name}: label_smoothing must be 0 to 1, got {label_smoothing}")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction={reduction!r} is not known: give 'mean', 'sum' or 'none'")
+    ignore = -100 if ignore_index is None else ignore_index
+    same = input.dtype == linear_weight.dtype
+    if linear_bias is not None:
+        same = same and linear_bias.dtype == input.dtype
+    if target.dtype.kind == "f" or len(wide) > 2 or wide[0] <= wide[1] or not same:
+        table = linear_weight.reshape(-1, wide[-1])
+        bias = None if linear_bias is None else linear_bias.reshape(-1)
+        logits = linear(input, table, bias).reshape(shape)
+        return cross_entropy(
+            logits, target, weight, ignore_index=ignore, reduction=reduction,
+            label_smoothing=label_smoothing,
+        )  # fmt: skip
+    rows = input if input.ndim == 2 else input.reshape(1, -1)
+    if target.shape != input.shape[:-1]:
+        raise ValueError(
+            f"{name}: input {input.shape} needs target classes {input.shape[:-1]}, "
+            f"got {target.shape}"
+        )
+    classes = _classes_inside(name, target, wide[0], ignore)
+    loss = apply(
+        ops.LinearCrossEntropy, rows, linear_weight, linear_bias, classes,
+        _class_weights(name, weight, wide[0], input.dtype),
+        label_smoothing=float(label_smoothing), ignore_index=ignore, reduction=reduction,
+        ahead=input.requires_grad and linear_weight.requires_grad,
+    )  # fmt: skip
+    return loss.reshape(()) if reduction == "none" and input.ndim == 1 else loss
+
+
 def _rows_and_classes(
     name: str, input: Tensor, target: Tensor, ignore_index: int | None
 ) -> tuple[Tensor, Array, tuple[int, ...]]:
     """Logits as (N, K) rows, classes as (N,), and the shape of the losses."""
-    if target.dtype.kind not in "iu":
-        raise TypeError(f"{name}: classes must be integers, got {target.dtype}; use .long()")
     if not input.ndim:
         raise ValueError(f"{name}: input must be (N, K, ...) or (K,), got ()")
     axis = 0 if input.ndim == 1 else 1
@@ -73,6 +136,19 @@ def _rows_and_classes(
             f"{name}: input {input.shape} needs target classes {rest}, got {target.shape}"
         )
     count = input.shape[axis]
+    classes = _classes_inside(name, target, count, ignore_index)
+    if input.ndim == 2:
+        return input, classes, rest
+    rows = input
+    if input.ndim > 2:
+        rows = input.reshape(*input.shape[:2], math.prod(input.shape[2:])).swapaxes(1, 2)
+    return rows.reshape(len(classes), count), classes, rest
+
+
+def _classes_inside(name: str, target: Tensor, count: int, ignore_index: int | None) -> Array:
+    """Targets as int64 in one axis, all of them classes or ignore_index."""
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"{name}: classes must be integers, got {target.dtype}; use .long()")
     classes = np.ascontiguousarray(target.array, dtype=np.int64).reshape(-1)
     inside = not classes.size or (classes.min() >= 0 and classes.max() < count)
     if (
@@ -84,22 +160,17 @@ def _rows_and_classes(
             f"{name}: target {classes[place]} at place {place} is outside 0 to {count - 1}; "
             f"input has {count} classes"
         )
-    if input.ndim == 2:
-        return input, classes, rest
-    rows = input
-    if input.ndim > 2:
-        rows = input.reshape(*input.shape[:2], math.prod(input.shape[2:])).swapaxes(1, 2)
-    return rows.reshape(len(classes), count), classes, rest
+    return classes
 
 
-def _class_weights(name: str, weight: Tensor | None, rows: Tensor) -> Tensor:
+def _class_weights(name: str, weight: Tensor | None, count: int, dtype: Any) -> Tensor:
     if weight is None:
-        return Tensor(np.ones(rows.shape[1], rows.dtype))
+        return Tensor(np.ones(count, dtype))
     if weight.requires_grad:
         raise ValueError(f"{name}: weight has no derivative; give weight.detach()")
-    if weight.shape != (rows.shape[1],):
-        raise ValueError(f"{name}: weight must be ({rows.shape[1]},), got {weight.shape}")
-    return Tensor(np.ascontiguousarray(weight.array, dtype=rows.dtype))
+    if weight.shape != (count,):
+        raise ValueError(f"{name}: weight must be ({count},), got {weight.shape}")
+    return Tensor(np.ascontiguousarray(weight.array, dtype=dtype))
 
 
 def _class_reduced(
@@ -146,7 +217,7 @@ def nll_loss(
     """-weight[target] input[target]: input (N, K, ...) log-probabilities, or (K,)."""
     reduction = reduction_of(reduction, size_average, reduce)
     rows, classes, shape = _rows_and_classes("nll_loss", input, target, ignore_index)
-    weights = _class_weights("nll_loss", weight, rows)
+    weights = _class_weights("nll_loss", weight, rows.shape[1], rows.dtype)
     kept = classes != ignore_index
     safe = np.where(kept, classes, 0)
     picked = rows.take_flat(np.arange(len(classes)) * rows.shape[1] + safe)
@@ -264,7 +335,7 @@ def multi_margin_loss(
     if input.ndim == 1 and target.shape == (1,):
         target = target.reshape(())
     rows, classes, shape = _rows_and_classes("multi_margin_loss", input, target, None)
-    weights = _class_weights("multi_margin_loss", weight, rows)
+    weights = _class_weights("multi_margin_loss", weight, rows.shape[1], rows.dtype)
     count, size = rows.shape
     right = rows.take_flat(np.arange(count) * size + classes).reshape(count, 1)
     others = np.arange(size) != classes[:, None]  # (N, K)

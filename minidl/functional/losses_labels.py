@@ -68,7 +68,7 @@ def focal_loss(
     if gamma < 0:
         raise ValueError(f"focal_loss: gamma must be 0 or more, got {gamma}")
     rows, classes, shape = _rows_and_classes("focal_loss", input, target, ignore_index)
-    weights = _class_weights("focal_loss", weight, rows)
+    weights = _class_weights("focal_loss", weight, rows.shape[1], rows.dtype)
     kept = classes != ignore_index
     safe = np.where(kept, classes, 0)
     log_p = rows.log_softmax(1).take_flat(np.arange(len(safe)) * rows.shape[1] + safe)

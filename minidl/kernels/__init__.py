@@ -214,6 +214,10 @@ HOMES = {
         "column_sums",
         "row_sums",
     ),
+    "table_losses": (
+        "linear_cross_entropy_forward",
+        "linear_cross_entropy_gradients",
+    ),
     "thin": (
         "thin_convolve",
         "thin_spread",

@@ -4,15 +4,18 @@ reduction: "mean", "sum", or "none" for one number an element (or row). size_ave
 PyTorch's older way to say the same.
 """
 
+import math
 from typing import Any
 
 from minidl._tensor import Tensor
 from minidl.nn import functional as F
+from minidl.nn.linear import Linear
 from minidl.nn.module import Module
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "BPRLoss", "CosineEmbeddingLoss", "CrossEntropyLoss",
-    "GaussianNLLLoss", "HingeEmbeddingLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss",
+    "GaussianNLLLoss", "HingeEmbeddingLoss", "HuberLoss", "KLDivLoss", "L1Loss",
+    "LinearCrossEntropyLoss", "MSELoss",
     "MarginRankingLoss", "MultiLabelSoftMarginLoss", "MultiMarginLoss", "NLLLoss",
     "PoissonNLLLoss", "SmoothL1Loss", "SoftMarginLoss", "TripletMarginLoss",
 ]  # fmt: skip
@@ -119,6 +122,55 @@ class CrossEntropyLoss(_WeightedLoss):
             weight=self.weight,
             ignore_index=self.ignore_index,
             reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+class LinearCrossEntropyLoss(_WeightedLoss):
+    """CrossEntropyLoss of `linear(x)`, a layer of its own, whose logits are not kept.
+
+    in_features: the size D of x (N, D); out_features: the axes (d1, ...) of targets (N, d1, ...)
+    if each row has several. The layer's weight is (num_classes * d1 * ..., D).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__(weight, reduction=reduction)
+        if weight is not None and weight.shape != (num_classes,):
+            raise ValueError(
+                f"LinearCrossEntropyLoss: weight must be ({num_classes},), got {weight.shape}"
+            )
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(
+                f"LinearCrossEntropyLoss: label_smoothing must be 0 to 1, got {label_smoothing}"
+            )
+        self.num_classes, self.out_features = num_classes, tuple(out_features)
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        outputs = math.prod(self.out_features, start=num_classes)
+        self.linear = Linear(in_features, outputs, bias=bias, device=device, dtype=dtype)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        shape, bias = (self.num_classes, *self.out_features), self.linear.bias
+        return F.linear_cross_entropy(
+            input,
+            self.linear.weight.reshape(*shape, self.linear.in_features),
+            target,
+            linear_bias=None if bias is None else bias.reshape(shape),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
         )
 

@@ -223,6 +223,38 @@ def cross_entropy_backward(rng, dtype):
         yield KernelCase([dloss, x, target, weight, smoothing, ignored, lse], outputs=[x])
 
 
+def _table_losses(rng, dtype):
+    """(N, D, V): pieces of one and of several blocks of classes, blocks of one and of many rows."""
+    for n, d, v in ((0, 3, 5), (1, 1, 1), (5, 3, 7), (70, 33, 300), (130, 40, 2_100), (300, 9, 90)):
+        for smoothing in (0.0, 0.2):
+            x, weight = normal(rng, (n, d), dtype), normal(rng, (v, d), dtype)
+            bias = normal(rng, v if smoothing else 0, dtype, 3.0)
+            shares, target = rng.random(v).astype(dtype), rng.integers(0, v, n)
+            yield x, weight, bias, target, shares, smoothing
+
+
+@case("linear_cross_entropy_forward")
+def linear_cross_entropy(rng, dtype):
+    for inputs in _table_losses(rng, dtype):
+        yield KernelCase(inputs, outputs=[np.empty(len(inputs[0]), dtype)])
+    x, weight, target = np.ones((2, 3), dtype), np.ones((200, 3), dtype), np.array([150, 0])
+    for first, last in ((-np.inf, 0.0), (-np.inf, -np.inf), (0.0, np.nan), (0.0, np.inf)):
+        bias = np.repeat([first, last], 100).astype(dtype)
+        inputs = [x, weight, bias, target, np.ones(200, dtype), 0.0]
+        yield KernelCase(inputs, outputs=[np.empty(2, dtype)], note=f"{first}, then {last}")
+
+
+@case("linear_cross_entropy_gradients")
+def linear_cross_entropy_gradients(rng, dtype):
+    for number, inputs in enumerate(_table_losses(rng, dtype)):
+        x, weight, bias = inputs[:3]
+        given = [normal(rng, len(x), dtype), *inputs]
+        none = np.empty((0, x.shape[1]), dtype)
+        for dx, dweight in ((x, weight),) if number % 2 else ((x, none), (none, weight)):
+            outputs = [np.empty(len(x), dtype), dx, dweight, bias]
+            yield KernelCase(given, outputs=outputs)
+
+
 @case("gather_rows")
 def gather_rows(rng, dtype):
     for n, d in ROWS:

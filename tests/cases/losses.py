@@ -1,5 +1,7 @@
 """Inputs for the ops of `minidl.ops.losses`."""
 
+import itertools
+
 import numpy as np
 
 from tests.cases._case import Case
@@ -18,6 +20,24 @@ def cross_entropies(rng):
             yield Case((x, ignored, weight), settings, f"{rows} x {classes}, ignored")
 
 
+def table_entropies(rng):
+    shapes = ((5, 2, 3), (1, 3, 1), (0, 2, 4), (9, 20, 60))
+    for (n, d, v), reduction in itertools.product(shapes, ("none", "sum", "mean")):
+        if not n and reduction == "mean":
+            continue  # 0 / 0
+        x, weight = rng.standard_normal((n, d)), rng.standard_normal((v, d))
+        bias, shares = rng.standard_normal(v), rng.uniform(0.5, 2, v)
+        target = rng.integers(0, v, n)
+        for number, smoothing in enumerate((0.0, 0.2)):
+            classes = np.where(np.arange(n) % 3 == 2, -1, target) if number else target
+            settings = {
+                "label_smoothing": smoothing, "ignore_index": -1, "reduction": reduction,
+                "ahead": d % 2 == 0,
+            }  # fmt: skip
+            arrays = (x, weight, None if number else bias, classes, shares)
+            yield Case(arrays, settings, f"{n} x {d}, {v} classes, {reduction}, {smoothing}")
+
+
 def pairs(rng):
     for shape in ((5,), (3, 4), (0,), (2, 3, 1), (40, 60)):
         yield Case((2 * rng.standard_normal(shape), rng.uniform(0, 1, shape)), note=f"{shape}")
@@ -32,4 +52,5 @@ CASES = {
     "BCEWithLogits": lambda rng: list(pairs(rng)),
     "BPR": lambda rng: list(scores(rng)),
     "CrossEntropy": lambda rng: list(cross_entropies(rng)),
+    "LinearCrossEntropy": lambda rng: list(table_entropies(rng)),
 }

@@ -159,6 +159,11 @@ CASES = {
     ],
     **each("CrossEntropyLoss MultiMarginLoss", ({}, [ROWS, Ids((6, B))]),
            ({"weight": Shares((6,))}, [ROWS, Ids((6, B))])),
+    "LinearCrossEntropyLoss": [
+        ({"in_features": 6, "num_classes": 9, "bias": True}, [ROWS, Ids((9, B))]),
+        ({"in_features": 6, "num_classes": 9, "weight": Shares((9,))}, [ROWS, Ids((9, B))]),
+        ({"in_features": 6, "num_classes": 3, "out_features": (2,)}, [ROWS, Ids((3, B, 2))]),
+    ],
     "NLLLoss": [({"weight": Shares((6,))}, [ROWS, Ids((6, B))])],
     "MultiLabelSoftMarginLoss": [({}, [ROWS, Ids((2, *ROWS))])],
     **each("HingeEmbeddingLoss SoftMarginLoss", ({}, [ROWS, Signs(ROWS)])),

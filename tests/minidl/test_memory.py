@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl import no_grad, tensor
+from minidl import kernels, no_grad, tensor
 from minidl.autograd import Function
 from minidl.nn.functional import softmax
 from minidl.ops import _memory
@@ -104,3 +104,29 @@ def test_a_large_gradient_is_not_copied_either():
     softmax(x, -1).sum().backward()
     assert seen == [x.grad.array.ctypes.data]
     assert x.grad.array.base is not None  # from `empty`, which gave it a place
+
+
+LOGITS = """
+import resource
+import numpy as np
+from minidl import tensor
+from minidl.nn import functional as F
+rng = np.random.default_rng(0)
+x = tensor(rng.standard_normal((2_000, 16)).astype(np.float32), requires_grad=True)
+table = tensor(rng.standard_normal((20_000, 16)).astype(np.float32), requires_grad=True)
+target = tensor(rng.integers(0, 20_000, 2_000))
+F.linear_cross_entropy(x[:40], table, target[:40]).backward()  # the kernels are loaded
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+before = peak()
+F.linear_cross_entropy(x, table, target).backward()
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts as Linux does")
+@pytest.mark.skipif(not kernels.ENABLED, reason="a reference has all logits at once")
+def test_linear_cross_entropy_does_not_keep_the_logits():
+    done = subprocess.run(
+        [sys.executable, "-c", LOGITS], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 24 << 20  # all logits would be 153 MiB

@@ -30,6 +30,7 @@ NO_ONNX.update({
     "QR": _LINALG,
     "SLogDet": _LINALG,
     "Solve": _LINALG,
+    "LinearCrossEntropy": _LOSS,
     "LogCumSumExp": _NONE,
     "Median": _NONE,
     "PutView": _GRADIENT,

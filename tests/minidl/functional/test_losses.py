@@ -301,3 +301,81 @@ def test_older_arguments_are_heard(rng):
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call(minidl.tensor(np.full((4, 3), 0.5)), minidl.tensor([0, 1, 2, 0]))
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("frozen", [None, "input", "linear_weight"])
+def test_linear_cross_entropy_is_torchs_cross_entropy_of_linear(rng, reduction, frozen):
+    torch = pytest.importorskip("torch")
+    x, table = rng.standard_normal((7, 5)), rng.standard_normal((40, 5))
+    bias, weight = rng.standard_normal(40), rng.uniform(0.5, 2.0, 40)
+    target = np.array([3, -100, 39, 0, 3, -100, 20])
+    settings = {"reduction": reduction, "label_smoothing": 0.1}
+    ours = [minidl.tensor(a, requires_grad=True) for a in (x, table, bias)]
+    theirs = [torch.tensor(a, requires_grad=True) for a in (x, table, bias)]
+    if frozen:
+        ours[frozen == "linear_weight"].requires_grad = False
+    found = F.linear_cross_entropy(
+        ours[0], ours[1], minidl.tensor(target), linear_bias=ours[2], weight=minidl.tensor(weight),
+        **settings,
+    )  # fmt: skip
+    logits = torch.nn.functional.linear(*theirs)
+    expected = torch.nn.functional.cross_entropy(
+        logits, torch.tensor(target), torch.tensor(weight), **settings
+    )
+    np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=1e-12)
+    pull = rng.standard_normal(found.shape)
+    found.backward(minidl.tensor(pull))
+    expected.backward(torch.tensor(pull))
+    for mine, peer in zip(ours, theirs):
+        if mine.requires_grad:
+            np.testing.assert_allclose(mine.grad.numpy(), peer.grad.numpy(), rtol=1e-9, atol=1e-14)
+        else:
+            assert mine.grad is None
+
+
+def test_linear_cross_entropy_of_what_the_op_does_not_take(rng):
+    """One row; several targets a row; shares; more features than classes: linear, then the loss."""
+    x, table = minidl.tensor(rng.standard_normal((3, 4))), minidl.tensor(rng.random((6, 4)))
+    target = minidl.tensor(np.array([1, 5, 0]))
+    logits, loss = F.linear(x, table), F.linear_cross_entropy
+    every = F.cross_entropy(logits, target, reduction="none")
+    assert loss(x, table, target, reduction="none").tolist() == pytest.approx(every.tolist())
+    one = loss(x[1], table, target[1], reduction="none")
+    assert one.shape == ()
+    assert float(one) == pytest.approx(float(every[1]))
+    shares = logits.softmax(1)
+    of_shares = F.cross_entropy(logits, shares)
+    assert float(loss(x, table, shares)) == pytest.approx(float(of_shares))
+    wide, both = table.reshape(2, 3, 4), minidl.tensor(rng.integers(0, 2, (3, 3)))
+    expected = F.cross_entropy(logits.reshape(3, 2, 3), both)
+    assert float(loss(x, wide, both)) == pytest.approx(float(expected))
+    few = F.cross_entropy(logits[:, :2], both[:, 0])
+    assert float(loss(x, table[:2], both[:, 0])) == pytest.approx(float(few))
+    assert math.isnan(float(loss(x, table, minidl.tensor(np.full(3, -100)))))  # 0 / 0, as torch's
+
+
+def test_linear_cross_entropy_twice_from_one_graph(rng):
+    """The gradients that forward made are not used up by a backward."""
+    x = minidl.tensor(rng.standard_normal((4, 3)), requires_grad=True)
+    table = minidl.tensor(rng.standard_normal((9, 3)), requires_grad=True)
+    loss = F.linear_cross_entropy(x, table, minidl.tensor(np.array([0, 8, 2, 2])))
+    loss.backward(retain_graph=True)
+    once = table.grad.numpy().copy()
+    (3 * loss).backward()
+    np.testing.assert_allclose(table.grad.numpy(), 4 * once, rtol=1e-12)
+
+
+def test_linear_cross_entropy_says_what_does_not_fit(rng):
+    x, table = minidl.tensor(rng.standard_normal((3, 4))), minidl.tensor(rng.random((6, 4)))
+    target, loss = minidl.tensor(np.array([1, 5, 0])), F.linear_cross_entropy
+    with pytest.raises(ValueError, match=r"linear_weight \(K, ..., D\), got \(3, 4\) and \(6, 3\)"):
+        loss(x, table[:, :3], target)
+    with pytest.raises(IndexError, match="target 6 at place 1 is outside 0 to 5"):
+        loss(x, table, minidl.tensor(np.array([1, 6, 0])))
+    with pytest.raises(ValueError, match="ignore_index"):
+        loss(x, table, F.linear(x, table).softmax(1), ignore_index=0)
+    with pytest.raises(ValueError, match=r"linear_bias must be \(6,\), got \(5,\)"):
+        loss(x, table, target, linear_bias=minidl.tensor(rng.random(5)))
+    with pytest.raises(ValueError, match=r"needs target classes \(3,\), got \(2,\)"):
+        loss(x, table, target[:2])
