@@ -15,9 +15,10 @@ ARGUMENTS: dict[str, Any] = {
     "bins": [0.5], "cutoffs": [4, 8], "d_model": 16, "dim_feedforward": 32, "downscale_factor": 2,
     "embed_dim": 16, "embedding_dim": 16, "hidden_size": 16, "in1_features": 16,
     "in2_features": 16, "in_channels": 8, "in_features": 16, "input_size": 16, "kernel_size": 3,
-    "n_classes": 10, "nhead": 2, "normalized_shape": 16, "num_channels": 8, "num_embeddings": 50,
-    "num_features": 8, "num_groups": 2, "num_heads": 2, "num_layers": 2, "out_channels": 8,
-    "out_features": 16, "output_size": 4, "padding": 1, "size": 5, "threshold": 0.5,
+    "n_classes": 10, "nhead": 2, "normalized_shape": 16, "num_channels": 8, "num_classes": 40,
+    "num_embeddings": 50, "num_features": 8, "num_groups": 2, "num_heads": 2,
+    "num_layers": 2, "out_channels": 8, "out_features": 16, "output_size": 4, "padding": 1,
+    "size": 5, "threshold": 0.5,
     "upscale_factor": 2, "value": 0.0, "dim": 1, "scale_factor": 2.0,
     "max_length": 50,
 }  # fmt: skip
