@@ -75,7 +75,7 @@ def _version_stamp() -> str:
     state = hashlib.sha256()
     tag = sys.implementation.cache_tag  # as of .pyc files: the same for 3.11.1 and 3.11.2
     state.update(f"{numba.__version__} {llvmlite.__version__} {tag}".encode())
-    for name in ("_cache.py", "_jit.py"):
+    for name in ("_cache.py", "_emission.py", "_jit.py"):
         state.update(Path(__file__).with_name(name).read_bytes())
     return state.hexdigest()[:16]
 

@@ -47,6 +47,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from minidl.kernels import _memory, _threads
+from minidl.kernels._emission import OUTERMOST, emitting_once
 from minidl.kernels._gemm import Gemm
 from minidl.kernels._stamp import names_used, stamp_of
 
@@ -121,6 +122,8 @@ class _Compilable:
                 scope[name] = value.dispatcher()
         copy = types.FunctionType(code, scope, self.name + suffix, self.function.__defaults__)
         copy.__qualname__ = self.function.__qualname__ + suffix
+        if not self.inline:
+            OUTERMOST.add(copy.__qualname__)
         # numpy: a division by zero gives inf; Numba's default test for it keeps loops from SIMD
         njit: Any = numba.njit  # its declared arguments leave some out
         return njit(
@@ -198,7 +201,8 @@ class Kernel(_Compilable):
             timer.start()
             start = time.perf_counter()
             try:
-                return compile_now(*args)
+                with emitting_once():
+                    return compile_now(*args)
             finally:
                 timer.cancel()
                 seconds = time.perf_counter() - start

@@ -361,3 +361,34 @@ def test_many_quick_kernels_are_announced_too(place):
     slow = "import minidl.kernels._jit as j; j._compiling = 5.0; j._MESSAGE_AFTER = 1e-6\n"
     place.run(slow + CALL)
     assert "minidl: compiling scale ... (once on this machine" in place.stderr
+
+
+COUNTED = """
+import gc, numba.core.codegen as codegen
+emitted, finalize = [], codegen.JITCodeLibrary._finalize_specific
+def counted(library):
+    emitted.append(library.name)
+    finalize(library)
+codegen.JITCodeLibrary._finalize_specific = counted
+"""
+
+
+@needs_numba
+def test_machine_code_is_made_of_kernels_and_pieces_alone(place):
+    (place.folder / "shop_kernels.py").write_text(PIECES.format(factor=2, comment=""))
+    what = "sorted(set(emitted) & {'first', 'first_threaded', 'part_called', 'second'}), "
+    what += "[name for name in emitted if 'gufunc' in name or 'piece' in name], gc.isenabled()"
+    run = COUNTED + CALL_PIECES.format(factor=2, what=what)
+    made = "['first', 'first_threaded', 'part_called', 'second'] [] True"
+    assert place.run(run, MINIDL_NUM_THREADS="2") == made
+
+
+@needs_numba
+def test_a_function_compiled_by_numba_itself_can_still_be_called_from_python(place):
+    """A kernel may call a user's njit, whose machine code would have been left out."""
+    source = (place.folder / "shop_kernels.py").read_text()
+    own = "import numba\n@numba.njit\ndef double(x):\n    return x + x\n"
+    source = source.replace("from shop_helpers import double", own)
+    (place.folder / "shop_kernels.py").write_text(source)
+    call = CALL.replace('assert "numba" not in sys.modules\n', "")
+    assert place.run(call + "print(shop_kernels.double(3.0))") == "2.0\n6.0"
