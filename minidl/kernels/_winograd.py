@@ -13,13 +13,11 @@ for n = 5 (Barabasz et al. 2020, arXiv:1803.10986, on how to choose points).
 In kernels a square is flat, an element of it a vector of 64 bytes: equally many channels.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minidl.kernels._jit import _Compilable
-from minidl.kernels._lanes import _Vector
+from minidl.kernels._lanes import _Lanes
 
 _ROOT = 0.5**0.5
 POINTS = {
@@ -47,58 +45,7 @@ def winograd_matrices(side: int, outputs: int) -> tuple[Any, Any, Any]:
     return np.where(abs(into) < 1e-12, 0, into), by, out
 
 
-class _Made(_Compilable):
-    """LLVM code in place of a function; its arrays are flat, its other arguments whole numbers."""
-
-    def __init__(self, function: Callable[..., Any], generate: Callable[..., None]):
-        super().__init__(function, ("contract",), inline=True)
-        self.generate = generate
-
-    def dispatcher(self) -> Any:
-        if self._dispatcher is None:
-            from numba.core import types
-            from numba.extending import intrinsic
-
-            generate = self.generate
-
-            def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-                values = [
-                    context.make_array(kind)(context, builder, value).data
-                    if isinstance(kind, types.Array)
-                    else value
-                    for kind, value in zip(signature.args, arguments, strict=True)
-                ]
-                generate(_Vector(builder, context.get_data_type(signature.args[0].dtype)), *values)
-                return context.get_dummy_value()
-
-            # Numba asks for as many names as there are arguments
-            names = self.function.__code__.co_varnames[: self.function.__code__.co_argcount]
-            whole = types.intp
-            if names == _SQUARE:
-
-                @intrinsic
-                def made(typing_context, x, s, row, column, y, t, y_row, y_column):
-                    return types.void(x, *(whole,) * 3, y, *(whole,) * 3), code
-
-            elif "bias" in names:
-
-                @intrinsic
-                def made(typing_context, x, s, bias, first, y, t, step, last, count):
-                    return types.void(x, whole, bias, whole, y, *(whole,) * 4), code
-
-            else:
-
-                @intrinsic
-                def made(typing_context, x, s, step, y, t, last, count):
-                    return types.void(x, whole, whole, y, *(whole,) * 3), code
-
-            self._dispatcher = made
-        return self._dispatcher
-
-
 # ------------------------------------------------------------------------------- squares
-
-_SQUARE = ("x", "s", "row", "column", "y", "t", "y_row", "y_column")
 
 
 def _square(matrix: Any) -> Any:
@@ -125,7 +72,7 @@ def _square(matrix: Any) -> Any:
             for j in range(many):
                 vector.store(values[j], y, builder.add(begin, builder.mul(y_column, kind(j))))
 
-    return _Made(square, generate)
+    return _Lanes(square, generate)
 
 
 def _combine(vector: Any, matrix: Any, values: list[Any]) -> list[Any]:
@@ -219,8 +166,8 @@ def _least(builder: Any, c: int, last: Any) -> Any:
     return builder.select(builder.icmp_signed("<", here, last), here, last)
 
 
-gather_lanes: Any = _Made(_gather_lanes, _gather_code)
-put_lanes: Any = _Made(_put_lanes, _put_code)
+gather_lanes: Any = _Lanes(_gather_lanes, _gather_code)
+put_lanes: Any = _Lanes(_put_lanes, _put_code)
 
 
 def _in(side: int) -> Any:
