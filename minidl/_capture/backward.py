@@ -7,12 +7,12 @@ import numpy as np
 
 from minidl import _walk as engine
 from minidl._capture.leaves import raw_array
-from minidl._capture.program import CaptureError
+from minidl._capture.program import CaptureError, Value
 from minidl._capture.recorder import Recorder
-from minidl._capture.traced import user_line
+from minidl._capture.traced import plain, traced, user_line
 from minidl._tensor import Node, Pick, Tensor, _mode
 
-_plain_walk, _plain_deposit = engine._walk, engine._deposit
+_plain_walk, _plain_deposit, _plain_on_tape = engine._walk, engine._deposit, engine._on_tape
 
 
 def walk(
@@ -105,6 +105,33 @@ def _step(recorder: Recorder, node: Node, part: Any, keep: bool) -> Sequence[Any
     made = recorder.add("back", op, args, settings, outs)
     made.extra = len(parts)
     return parts
+
+
+def on_tape(recorder: Recorder, node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`_walk._on_tape`, written down: masks, indices and the like are parts of what was saved."""
+    if node.op.__module__.startswith("minidl.ops"):
+        operand = recorder.saved_by(node)
+        saved = tuple([_known(recorder, operand, i, x) for i, x in enumerate(saved)])
+    return tuple([traced(x) if type(x) is np.ndarray else x for x in _plain_on_tape(node, saved)])
+
+
+def _known(recorder: Recorder, saved: Any, index: int, x: Any) -> Any:
+    """Part `index` of what an op saved, as an array that the recorder knows."""
+    if isinstance(x, np.generic):  # what NumPy makes of 0-d arrays
+        x = np.asarray(x)
+    elif isinstance(x, np.ndarray):
+        x = plain(x)
+        if recorder.knows(x):
+            return x
+    else:
+        return x
+    if isinstance(saved, Value):
+        recorder.add("call", _part, (saved, index), outs=x)
+    return x
+
+
+def _part(saved: tuple[Any, ...], index: int) -> Any:
+    return saved[index]
 
 
 def _listed(part: Any) -> Any:

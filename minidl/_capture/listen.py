@@ -28,14 +28,14 @@ from minidl._capture.traced import (
     traced,
     user_line,
 )
-from minidl._tensor import Tensor
+from minidl._tensor import Node, Tensor
 from minidl.ops._op import set_allocator
 
 _one_at_a_time = threading.RLock()
 _array_slot, _grad_slot = Tensor.__dict__["array"], Tensor.__dict__["grad"]
 _init = Tensor.__init__
 
-_RAW = {*_ENGINE, "minidl._tensor"}
+_RAW = {*_ENGINE, "minidl._tensor", "minidl._walk"}
 _DRAWS = (
     "beta", "binomial", "bytes", "chisquare", "choice", "dirichlet", "exponential", "gamma",
     "geometric", "gumbel", "integers", "laplace", "logistic", "lognormal", "multinomial",
@@ -91,6 +91,7 @@ def _changes(recorder: Recorder) -> Iterator[tuple[Any, str, Any]]:
     yield from _of_tensors(recorder)
     yield _walk, "_walk", lambda *a, **k: _walked(recorder, a, k)
     yield _walk, "_deposit", lambda *a: _deposited(recorder, a)
+    yield _walk, "_on_tape", lambda node, saved: _put_on_tape(recorder, node, saved)
     pull: Any = sys.modules.get("minidl.autograd._pull")
     if pull is not None:
         yield pull, "_walk", lambda *a, **k: _walked(recorder, a, k)
@@ -110,6 +111,12 @@ def _deposited(recorder: Recorder, args: Any) -> None:
         backward.deposit(recorder, *args)
     else:
         backward._plain_deposit(*args)
+
+
+def _put_on_tape(recorder: Recorder, node: Node, saved: Any) -> Any:
+    if not recorder.listens():
+        return backward._plain_on_tape(node, saved)
+    return backward.on_tape(recorder, node, saved)
 
 
 def _of_tensors(recorder: Recorder) -> Iterator[tuple[Any, str, Any]]:

@@ -160,6 +160,12 @@ class Recorder:
             base = base_of(base)
         return self._constant(array)
 
+    def knows(self, array: Any) -> bool:
+        """Whether an array, or one that it is a view of, came from an argument or instruction."""
+        while array is not None and self.find(array) is None:
+            array = base_of(array)
+        return array is not None
+
     def _view_of(self, array: Any, base: Any, known: Value) -> Value:
         if (
             array.shape == base.shape
@@ -294,7 +300,7 @@ class Recorder:
         by_raw = {id(plain(x)): x for x in written}
         if isinstance(result, np.ndarray) and id(result) in by_raw:
             return by_raw[id(result)]
-        if isinstance(result, (bool, int, float)):
+        if type(result) in (bool, int, float):  # not NumPy's float64, which is a float to Python
             made.outs = self.value("made")
             self.on_read(made.outs, made.title(), None, result)
             return result

@@ -13,7 +13,9 @@ import numpy as np
 
 from minidl._capture.program import CaptureError, mapped
 
-_ENGINE = {"minidl._apply", "minidl._walk", "minidl._capture.backward"}
+_ENGINE = {"minidl._apply", "minidl._capture.backward"}
+"""Who calls ops on arrays. Not the engine's own walk: while recording it runs under create_graph
+only, and calls an op's backward, or its twin, on Tensors: code between ops, as a function's is."""
 _PASSED = ("numpy", "minidl.ops", "minidl.kernels", "minidl._capture")
 
 recording: list[Any] = []
