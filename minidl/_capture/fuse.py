@@ -65,6 +65,7 @@ class _Fuser:
         self.run: list[Instruction] = []
         self.made: set[Value] = set()  # by the run
         self.outside: dict[Value, tuple[bool, bool]] = {}  # how gradients lie without a run
+        self.given: dict[Instruction, Any] = {}  # what they were made from, without a run
         self.later: list[Instruction] = []  # waits for the run
         self.late: set[Value] = set()
 
@@ -72,8 +73,9 @@ class _Fuser:
         for instruction in self.program.instructions:
             self._take(instruction)
         self._flush()
-        self.program.instructions = self.out
         read = {value for i in self.out for value in i.reads()}
+        unused = set(self.straight.values()) - read
+        self.program.instructions = [i for i in self.out if i.outs not in unused]
         for instruction in self.out:
             if instruction.saved is not None and instruction.saved not in read:
                 instruction.saved = None
@@ -89,6 +91,7 @@ class _Fuser:
             if instruction.kind == "back":
                 if not (instruction.args[0].contiguous or instruction.args[0].uniform):
                     straight = self._contiguous(instruction.args[0])
+                    self.given[instruction] = instruction.args
                     instruction.args = (straight, *instruction.args[1:])
                 for value in values_in(instruction.outs):
                     self.outside[value] = value.contiguous, value.uniform
@@ -130,17 +133,20 @@ class _Fuser:
             self.out += _Writer(self).write(self.run, self.later)
         else:
             self.out += self.run
+            for instruction, args in self.given.items():  # as eager has it: views follow from it
+                instruction.args = args
             for value, (contiguous, uniform) in self.outside.items():
                 value.contiguous, value.uniform = contiguous, uniform
         self.out += self.later
         self.run, self.later = [], []
-        self.made, self.late, self.outside = set(), set(), {}
+        self.made, self.late, self.outside, self.given = set(), set(), {}, {}
 
     def own(self, value: Value) -> Alloc:
         """A planned buffer for a value of a run."""
         alloc = Alloc(value.shape, value.dtype)
         (storage,) = value.storages
-        if self.first.get(storage, value) is not value:
+        turned = not self.outside.get(value, (True, True))[0]  # views of it begin elsewhere
+        if self.first.get(storage, value) is not value or turned:
             storage = Storage("made")
             self.move(value, (storage,), 0)
         storage.alloc = alloc

@@ -365,6 +365,8 @@ def _making(recorder: Recorder, before: Any) -> Any:
         name = sys._getframe(1).f_globals.get("__name__", "")
         if not name.startswith("minidl.") or not recorder.listens() or inside_op():
             return made
+        if before is _own_makers["empty"]:
+            made[...] = 0  # recordings would differ by what lay there
         return traced(made)  # a constant, unless something of the step is written into it
 
     return making
@@ -372,9 +374,21 @@ def _making(recorder: Recorder, before: Any) -> Any:
 
 def _of_kernels(recorder: Recorder) -> Iterator[tuple[Any, str, Any]]:
     from minidl.kernels import _jit
+    from minidl.ops import _math
 
     for cls in (_jit.Kernel, _jit.ParallelKernel):
         yield cls, "__call__", _kernel_call(recorder, cls.__call__)
+    choose = _math.suited
+
+    def suited(kernel: Any, x: Any) -> Any:
+        function = choose(kernel, plain(x))  # as eager chooses: a Traced is an array too
+        if not recorder.listens() or inside_op():
+            return function
+        return lambda *args: recorder.on_call(
+            function, args, {}, mapped(args, plain), {}, [a for a in args if type(a) is Traced]
+        )
+
+    yield _math, "suited", suited
 
 
 def _kernel_call(recorder: Recorder, before: Any) -> Any:

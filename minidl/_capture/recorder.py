@@ -181,7 +181,7 @@ class Recorder:
 
     def _constant(self, thing: Any) -> Value:
         made = self.value("const", thing, thing)
-        made.source = thing.view(np.ndarray) if type(thing) is Traced else thing
+        made.source = plain(thing)
         self.program.consts.append(made)
         return made
 
@@ -216,7 +216,7 @@ class Recorder:
 
     def allocate(self, shape: Any, dtype: Any) -> Any:
         """`empty` while recording."""
-        array = np.empty(shape, dtype)
+        array = plain(np.empty(shape, dtype))
         if self.listens_below() and inside_op():
             alloc = Alloc(array.shape, array.dtype)
             alloc.storage = Storage("made", alloc)
@@ -224,6 +224,7 @@ class Recorder:
             self._storages[id(array)] = (reference, alloc.storage)
             self._pending.append((reference, alloc))
         elif self.listens():
+            array[...] = 0  # a constant to be filled: recordings would differ by what lay there
             return traced(array)
         return array
 

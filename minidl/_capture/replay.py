@@ -64,6 +64,7 @@ class _Writer:
             "MISS": MISS, "Tensor": Tensor, "A": arena, "asarray": np.asarray, "array": np.array,
             "copyto": np.copyto, "deposit": _deposit, "fits": _fits, "late": _late,
             "returned": _returned, "errstate": np.errstate, "repoint": _repoint,
+            "straight": np.ascontiguousarray,
             "run": kernels.elementwise_program,
         }  # fmt: skip
         self.lines: list[str] = []
@@ -253,6 +254,11 @@ class _Writer:
                 moving.append(i)
         table[:] = planned
         self.arena.pointers.append((table, planned))
+        for i in moving:  # a view of a run's result may not lie as it did in eager
+            if run.places[i].uniform:  # one number is read
+                continue
+            value = self.operand(run.places[i])
+            self.line(f"    if not {value}.flags.c_contiguous: {value} = straight({value})")
         places = ", ".join([self.operand(value) for value in run.places])
         self.line(f"    if A.strayed: repoint({name}, ({places}, ))")
         for i in moving:

@@ -182,9 +182,14 @@ def _class_reduced(
         return reduced(loss, reduction)
     kept = classes != ignore
     if weight is not None:
-        return loss.sum() / float(weight.array[classes[kept]].sum(dtype=np.float64))
-    count = int(np.count_nonzero(kept))
-    return loss.mean() if count == len(classes) else loss.sum() / float(count)
+        weights = weight.array[np.where(kept, classes, 0)] * kept
+        return loss.sum() / _number(weights.sum(dtype=np.float64), loss)
+    return loss.mean() if kept.all() else loss.sum() / _number(kept.sum(), loss)
+
+
+def _number(x: Any, like: Tensor) -> Tensor:
+    """A number of NumPy's as a tensor: a captured step sees that it depends on the data."""
+    return Tensor(np.asarray(x, like.dtype))
 
 
 def _cross_entropy_of_shares(

@@ -43,9 +43,11 @@ class CrossEntropy(Op):
         classes = x.shape[1]
         t, w = target.array, weight.array
         kept = t != ignore_index
+        t = np.where(kept, t, 0)
         q = np.zeros(x.shape, x.dtype)
-        q[np.flatnonzero(kept), t[kept]] = (1 - label_smoothing) * w[t[kept]]
-        q[kept] += label_smoothing / classes * w
+        q[np.arange(len(t)), t] = (1 - label_smoothing) * w[t]
+        q += label_smoothing / classes * w
+        q *= kept[:, None]
         return -(F.log_softmax(x, 1) * F.tensor(q)).sum(axis=1)
 
     @classmethod
