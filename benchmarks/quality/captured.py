@@ -2,12 +2,12 @@
 
     python -m benchmarks quality captured SCRIPT [--what ops|gradgrad|modules|optim] [--only NAME]
 
-SCRIPT is `opinfo_parity.py`, which holds minidl's eager results against PyTorch's. Here each sample
-is first held against PyTorch by the script itself; then the same function, forward and backward (with
-gradgrad, twice), runs as a captured step beside an eager twin: recorded with the sample's values,
-replayed with others. All outputs, gradients, and what modules keep must be eager's, bit for bit;
-with fused runs to a relative 1e-9 (float64). A step that capture refuses must say so (CaptureError):
-such samples are counted apart, with the reason.
+SCRIPT is `opinfo_parity.py`, which holds minidl's eager results against PyTorch's. Here each
+sample is first held against PyTorch by the script itself; then the same function, forward and
+backward (with gradgrad, twice), runs as a captured step beside an eager twin: recorded with the
+sample's values, replayed with others. All outputs, gradients, and what modules keep must be
+eager's, bit for bit; with fused runs to a relative 1e-9 (float64). A step that capture refuses must
+say so (CaptureError): such samples are counted apart, with the reason.
 
 With --what optim each optimizer trains a small network for seven steps, the learning rate changed
 by a schedule at each.
@@ -33,6 +33,7 @@ ROUNDS = (0, 0, 1, 2)
 """How far the values are turned in each call: the first two are recorded, the others replayed."""
 TOLERANCE = 1e-9  # of fused runs: exp, tanh, log, sigmoid within 3 units in the last place
 STEPS = 7  # of an optimizer
+_TORCHS = ("foreach", "fused", "capturable", "differentiable")  # settings of PyTorch's alone
 
 
 def functions_of(script: Path, *argv: str) -> types.ModuleType:
@@ -230,7 +231,7 @@ def trained(form: Any, settings: dict[str, Any], captured: bool, fuse: bool = Fa
         model.zero_grad()
         loss = minidl.nn.functional.mse_loss(model(x), y)
         loss.backward()
-        optimizer.step()
+        optimizer.step(*[lambda: loss] if form is optim.LBFGS else [])  # which is refused
         schedule.step()
         return loss
 
@@ -249,14 +250,13 @@ def optimizers(script: types.ModuleType, only: str | None) -> tuple[dict[str, An
     """({name: (state, why, passed, samples)}, what was refused)."""
     results: dict[str, Any] = {}
     refused: Counter[str] = Counter()
-    samples: dict[str, list[dict[str, Any]]] = {name: [{}] for name in ("Lion", "Muon", "Adafactor")}
+    samples: dict[str, list[dict[str, Any]]] = {"Lion": [{}], "Muon": [{}], "Adafactor": [{}]}
     for info in script.optim_db:
         name = info.optim_cls.__name__
         if name not in script.OPTIMS:
             continue
         for given in info.optim_inputs_func(device="cpu"):
-            settings = {key: value for key, value in given.kwargs.items()
-                        if key not in ("foreach", "fused", "capturable", "differentiable")}  # fmt: skip
+            settings = {key: value for key, value in given.kwargs.items() if key not in _TORCHS}
             if not any(isinstance(value, script.torch.Tensor) for value in settings.values()):
                 samples.setdefault(name, []).append(settings)
     for name, given in samples.items():

@@ -88,3 +88,42 @@ def close(got, want):
         else:
             eps = np.finfo(a.dtype).eps
             np.testing.assert_allclose(a, b, rtol=32 * eps, atol=32 * eps)
+
+
+def twice(op, settings, *tensors):
+    """Gradients of a weighted sum, and the gradients of a weighted sum of their squares."""
+    wanted = [t for t in tensors if isinstance(t, Tensor) and t.requires_grad]
+    out = apply(op, *tensors, **settings)
+    parts = [(o * o).sum() for o in (out if isinstance(out, tuple) else (out,)) if o.requires_grad]
+    if not parts or not wanted:
+        return []
+    loss = sum(parts[1:], parts[0])
+    grads = minidl.grad(loss, wanted, create_graph=True, allow_unused=True)
+    grads = [g for g in grads if isinstance(g, Tensor)]
+    parts = [(g * g).sum() for g in grads if g.requires_grad]
+    if not parts:
+        return grads
+    return [*grads, *minidl.grad(sum(parts[1:], parts[0]), wanted, allow_unused=True)]
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_second_derivatives_are_no_constants(name):
+    """What an op saved or computes from it (masks, means, signs) follows the arguments."""
+    op = REGISTRY[name]
+    for case in [c for c in CASES[name](np.random.default_rng(0)) if c.order2][:3]:
+        step = minidl.capture(lambda *x, s=case.settings: twice(op, s, *x), fuse=False)
+        for factor in (1.0, 1.0, 0.75, -0.625):  # equal when recorded: a constant would pass
+            tensors = tensors_of(op, case, factor)
+            try:
+                expected = twice(op, case.settings, *tensors)
+            except (ValueError, IndexError, np.linalg.LinAlgError):
+                break  # values that the op refuses
+            try:
+                found = step(*tensors)
+            except CaptureError:
+                break  # refused aloud
+            for got, want in zip(found, expected, strict=True):
+                if want is None:
+                    assert got is None
+                else:
+                    same(got, want)

@@ -107,3 +107,38 @@ def test_attention_without_its_own_batch(rng):
         for name, p in attention.named_parameters():
             np.testing.assert_allclose(got[name], p.grad.numpy(), rtol=1e-4, atol=1e-5)
     assert captured.replays == 2
+
+
+def test_halves_of_a_turned_array(rng):
+    """Columns of an array in Fortran's order are contiguous; of a run's result they are not."""
+
+    def run(x):
+        (slope,) = minidl.grad(F.glu(x, 0).sum(), [x], create_graph=True)
+        (second,) = minidl.grad((slope * slope).sum(), [x])
+        return slope, second
+
+    step = minidl.capture(run)
+    for _ in range(4):
+        x = minidl.tensor(rng.standard_normal((2, 4)), requires_grad=True)
+        for got, want in zip(step(x), run(x), strict=True):
+            np.testing.assert_allclose(got.detach().array, want.detach().array, rtol=1e-12)
+    assert step.replays == 2
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_counts_of_ignored_classes_are_no_conditions(rng, weighted):
+    weight = minidl.tensor(rng.random(5)) if weighted else None
+
+    def run(x, target):
+        loss = F.cross_entropy(x, target, weight, ignore_index=0)
+        pooled, places = F.max_pool1d(x[None], 2, return_indices=True)
+        return loss, pooled, places
+
+    step = minidl.capture(run, fuse=False)
+    for ignored in (1, 2, 3, 5):
+        target = rng.integers(1, 5, 8)
+        target[:ignored] = 0
+        given = minidl.tensor(rng.standard_normal((8, 5))), minidl.tensor(target)
+        for got, want in zip(step(*given), run(*given), strict=True):
+            np.testing.assert_array_equal(got.array, want.array)
+    assert step.replays == 2
